@@ -1,0 +1,120 @@
+/*
+ * Looking into a service: which coroutines wait, for what, on whose behalf. For task lists,
+ * debug commands and hot-patching tools; nothing here changes anything.
+ */
+#include "vm.h"
+
+static void
+push_waiting(lua_State *L, struct vm *vm, const struct waiter *w) {
+	switch (w->kind) {
+	case WAIT_TASK:
+	case WAIT_SLEEP:
+	case WAIT_TOKEN:
+		lua_pushthread(w->task->co);
+		lua_xmove(w->task->co, L, 1);
+		break;
+	case WAIT_TIMER:
+	case WAIT_HANDLER:
+		vm_push(L, vm, w->kind == WAIT_TIMER ? REF_TIMERS : REF_HANDLERS);
+		lua_rawgeti(L, -1, w->session);
+		lua_remove(L, -2);
+		break;
+	default:
+		lua_pushliteral(L, "BREAK");
+	}
+}
+
+/* sessions() -> map session -> thread, function (a timer or a select) or "BREAK" */
+static int
+lsessions(lua_State *L) {
+	struct vm *vm = vm_of(L);
+	lua_settop(L, 0);
+	lua_createtable(L, 0, (int)vm->waiters.used);
+	for (uint32_t i = 0; i < vm->waiters.size; i++) {
+		if (vm->waiters.slot[i].session == 0)
+			continue;
+		push_waiting(L, vm, &vm->waiters.slot[i]);
+		lua_rawseti(L, 1, vm->waiters.slot[i].session);
+	}
+	return 1;
+}
+
+/* session(n) -> what waits for it, as in sessions(), or nothing */
+static int
+lsession(lua_State *L) {
+	struct vm *vm = vm_of(L);
+	struct waiter *w = waiters_find(&vm->waiters, (int)luaL_checkinteger(L, 1));
+	if (w == NULL)
+		return 0;
+	push_waiting(L, vm, w);
+	return 1;
+}
+
+/* count() -> number of sessions somebody still waits for */
+static int
+lcount(lua_State *L) {
+	struct vm *vm = vm_of(L);
+	lua_Integer n = 0;
+	for (uint32_t i = 0; i < vm->waiters.size; i++) {
+		if (vm->waiters.slot[i].session != 0 && vm->waiters.slot[i].kind != WAIT_BREAK)
+			n++;
+	}
+	lua_pushinteger(L, n);
+	return 1;
+}
+
+static void
+set_integer(lua_State *L, const char *name, lua_Integer v) {
+	lua_pushinteger(L, v);
+	lua_setfield(L, -2, name);
+}
+
+/*
+ * tasks() -> map thread -> { request=, source=, waiting=, callee= } of every coroutine the
+ * service has in use; fields that don't apply are absent
+ */
+static int
+ltasks(lua_State *L) {
+	struct vm *vm = vm_of(L);
+	lua_newtable(L);
+	vm_push(L, vm, REF_THREADS);
+	lua_pushnil(L);
+	while (lua_next(L, -2)) {
+		struct task *t = lua_touserdata(L, -2);
+		if (t->state != TASK_IDLE) {
+			lua_createtable(L, 0, 4);
+			if (t->owes != OWES_NOTHING)
+				set_integer(L, "request", t->request);
+			if (t->handles)
+				set_integer(L, "source", t->source);
+			if (t->state == TASK_WAITING) {
+				struct waiter *w = waiters_find(&vm->waiters, t->waiting);
+				set_integer(L, "waiting", t->waiting);
+				if (w && w->callee != 0)
+					set_integer(L, "callee", w->callee);
+			}
+			lua_rawset(L, -5); /* result[thread] = record */
+			lua_pushlightuserdata(L, t);
+		} else {
+			lua_pop(L, 1);
+		}
+	}
+	lua_pop(L, 1);
+	return 1;
+}
+
+/* pool() -> number of idle coroutines kept for reuse */
+static int
+lpool(lua_State *L) {
+	lua_pushinteger(L, vm_of(L)->idle_count);
+	return 1;
+}
+
+void
+core_open_inspect(lua_State *L) {
+	static const luaL_Reg functions[] = {
+		{"sessions", lsessions}, {"session", lsession}, {"count", lcount},
+		{"tasks", ltasks},       {"pool", lpool},       {NULL, NULL},
+	};
+	luaL_setfuncs(L, functions, 0);
+}

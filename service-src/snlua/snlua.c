@@ -1,0 +1,252 @@
+/*
+ * The C service "snlua": one Lua VM and the service in it.
+ *
+ * Starting has two steps. `init` only sends the service its own parameter, so that the launcher
+ * gets the handle at once; the first message, dispatched on any worker, then builds the
+ * environment and runs the loader, which finds and runs the service's script.
+ *
+ * The VM belongs to the worker that runs the service. Other threads only signal it: the
+ * interrupt they ask for is taken by whichever coroutine runs, at its next instruction, and
+ * only within the message it was meant for.
+ */
+#include "snlua.h"
+
+#include "skynet_env.h"
+#include "skynet_malloc.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MEMORY_WARNING ((size_t)1024 * 1024 * 32)
+#define PARAM_KEY "snlua_param"
+
+static void *
+allocate(void *ud, void *ptr, size_t osize, size_t nsize) {
+	struct snlua *l = ud;
+	size_t held = ptr ? osize : 0; /* for a new block, osize is a type */
+	if (l->mem_limit != 0 && nsize > held && l->mem - held + nsize > l->mem_limit)
+		return NULL;
+	l->mem += nsize - held;
+	if (l->mem > l->mem_report) {
+		l->mem_report *= 2;
+		skynet_error(l->ctx, "Memory warning %.2f M", (double)l->mem / (1024 * 1024));
+	}
+	return skynet_lalloc(ptr, osize, nsize);
+}
+
+static int
+add_traceback(lua_State *L) {
+	const char *text = lua_tostring(L, 1);
+	if (text)
+		luaL_traceback(L, L, text, 1);
+	else
+		lua_pushliteral(L, "(no error message)");
+	return 1;
+}
+
+static const char *
+option(const char *key, const char *fallback) {
+	const char *value = skynet_getenv(key);
+	return value ? value : fallback;
+}
+
+static void
+set_global(lua_State *L, const char *name, const char *value) {
+	lua_pushstring(L, value);
+	lua_setglobal(L, name);
+}
+
+/* Put a module where require finds it; leaves it on the stack. */
+static void
+preload(lua_State *L, const char *name, lua_CFunction open) {
+	luaL_requiref(L, name, open, 0);
+}
+
+static int
+open_environment(lua_State *L) {
+	struct snlua *l = lua_touserdata(L, 1);
+	lua_pushboolean(L, 1);
+	lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+	luaL_openlibs(L);
+	lua_pushlightuserdata(L, l->ctx);
+	lua_setfield(L, LUA_REGISTRYINDEX, "skynet_context");
+	lua_pushlightuserdata(L, &l->hooks);
+	lua_setfield(L, LUA_REGISTRYINDEX, VM_HOOKS);
+
+	preload(L, "skynet.profile", snlua_open_profile);
+	lua_getglobal(L, "coroutine");
+	lua_getfield(L, -2, "resume");
+	lua_setfield(L, -2, "resume");
+	lua_getfield(L, -2, "wrap");
+	lua_setfield(L, -2, "wrap");
+	preload(L, "skynet.codecache", luaopen_cache);
+	lua_settop(L, 0);
+
+	lua_gc(L, LUA_GCGEN, 0, 0);
+	set_global(L, "LUA_PATH", option("lua_path", "./lualib/?.lua;./lualib/?/init.lua"));
+	set_global(L, "LUA_CPATH", option("lua_cpath", "./luaclib/?.so"));
+	set_global(L, "LUA_SERVICE", option("luaservice", "./service/?.lua"));
+	set_global(L, "LUA_PRELOAD", skynet_getenv("preload"));
+	return 0;
+}
+
+/* Run the loader with the service's whole parameter. Returns 0, or -1: the reason was logged. */
+static int
+run_loader(struct snlua *l, const char *param, size_t sz) {
+	lua_State *L = l->L;
+	lua_pushcfunction(L, add_traceback);
+	const char *loader = option("lualoader", "./lualib/loader.lua");
+	if (luaL_loadfile(L, loader) != LUA_OK) {
+		skynet_error(l->ctx, "Can't load %s : %s", loader, lua_tostring(L, -1));
+		return -1;
+	}
+	lua_pushlstring(L, param, sz);
+	if (lua_pcall(L, 1, 0, 1) != LUA_OK) {
+		skynet_error(l->ctx, "lua loader error : %s", lua_tostring(L, -1));
+		return -1;
+	}
+	lua_settop(L, 0);
+	if (lua_getfield(L, LUA_REGISTRYINDEX, "memlimit") == LUA_TNUMBER) {
+		lua_Integer limit = lua_tointeger(L, -1);
+		l->mem_limit = limit > 0 ? (size_t)limit : 0;
+		skynet_error(l->ctx, "Set memory limit to %.2f M",
+		             (double)l->mem_limit / (1024 * 1024));
+		lua_pushnil(L);
+		lua_setfield(L, LUA_REGISTRYINDEX, "memlimit");
+	}
+	lua_settop(L, 0);
+	return 0;
+}
+
+static int
+start_vm(struct snlua *l, const char *param, size_t sz) {
+	lua_State *L = l->L;
+	lua_gc(L, LUA_GCSTOP, 0);
+	lua_pushcfunction(L, open_environment);
+	lua_pushlightuserdata(L, l);
+	if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+		skynet_error(l->ctx, "lua init error : %s", lua_tostring(L, -1));
+		return -1;
+	}
+	if (run_loader(l, param, sz) != 0)
+		return -1;
+	lua_gc(L, LUA_GCRESTART, 0);
+	return 0;
+}
+
+static void
+report_launcher_error(struct skynet_context *ctx) {
+	/* a launcher that isn't there waits for nobody */
+	(void)skynet_sendname(ctx, 0, ".launcher", PTYPE_TEXT, 0, "ERROR", 5);
+}
+
+static int
+first_message(struct skynet_context *ctx, void *ud, int type, int session, uint32_t source,
+              const void *msg, size_t sz) {
+	struct snlua *l = ud;
+	(void)source;
+	if (type != PTYPE_TEXT || session != 0) {
+		/* forged: somebody else's message can't come before our own */
+		skynet_error(ctx, "snlua: unexpected first message (type %d, session %d)", type, session);
+		return 0;
+	}
+	skynet_callback(ctx, NULL, NULL);
+	unsigned e = atomic_load_explicit(&l->hooks.epoch, memory_order_relaxed);
+	atomic_store_explicit(&l->hooks.epoch, e + 1, memory_order_relaxed);
+	if (start_vm(l, msg ? msg : "", sz) != 0) {
+		report_launcher_error(ctx);
+		skynet_command(ctx, "EXIT", NULL);
+	}
+	atomic_store_explicit(&l->hooks.epoch, e + 2, memory_order_relaxed);
+	return 0;
+}
+
+int
+snlua_init(struct snlua *l, struct skynet_context *ctx, const char *param) {
+	l->ctx = ctx;
+	size_t sz = param ? strlen(param) : 0;
+	skynet_callback(ctx, l, first_message);
+	const char *self = skynet_command(ctx, "REG", NULL);
+	uint32_t handle = (uint32_t)strtoul(self + 1, NULL, 16);
+	return skynet_send(ctx, 0, handle, PTYPE_TEXT, 0, (void *)(param ? param : ""), sz) < 0;
+}
+
+struct snlua *
+snlua_create(void) {
+	struct snlua *l = skynet_calloc(1, sizeof(*l));
+	l->mem_report = MEMORY_WARNING;
+	l->L = lua_newstate(allocate, l);
+	if (l->L == NULL) {
+		skynet_free(l);
+		return NULL;
+	}
+	return l;
+}
+
+void
+snlua_release(struct snlua *l) {
+	l->mem_limit = 0; /* closing may allocate */
+	lua_close(l->L);
+	skynet_free(l);
+}
+
+/*
+ * ---- called from other threads ----
+ */
+
+static struct snlua *
+host_of(lua_State *L) {
+	void *ud;
+	lua_getallocf(L, &ud);
+	return ud;
+}
+
+static void
+interrupted(lua_State *L, lua_Debug *ar) {
+	struct snlua *l = host_of(L);
+	(void)ar;
+	unsigned now = atomic_load_explicit(&l->hooks.epoch, memory_order_relaxed);
+	if (now == atomic_load(&l->target))
+		luaL_error(L, "signal 0");
+}
+
+static void
+log_traceback(lua_State *L, lua_Debug *ar) {
+	struct snlua *l = host_of(L);
+	(void)ar;
+	if (!lua_checkstack(L, LUA_MINSTACK))
+		return;
+	luaL_traceback(L, L, "where it runs now:", 0);
+	skynet_error(l->ctx, "%s", lua_tostring(L, -1));
+	lua_pop(L, 1);
+}
+
+/* Is a message being handled? Then aim at it. */
+static int
+aim(struct snlua *l) {
+	unsigned e = atomic_load_explicit(&l->hooks.epoch, memory_order_relaxed);
+	if ((e & 1) == 0)
+		return 0;
+	atomic_store(&l->target, e);
+	return 1;
+}
+
+void
+snlua_signal(struct snlua *l, int signal) {
+	skynet_error(l->ctx, "recv a signal %d", signal);
+	if (signal == 0) {
+		if (aim(l))
+			lua_interrupt(l->L, interrupted);
+	} else if (signal == 1) {
+		skynet_error(l->ctx, "Current Memory %.3fK", (double)l->mem / 1024);
+	}
+}
+
+/* The watchdog found one message to take very long: tell what the service is doing. */
+void
+snlua_stuck(struct snlua *l) {
+	if (aim(l))
+		lua_interrupt(l->L, log_traceback);
+}

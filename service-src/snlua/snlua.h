@@ -1,0 +1,29 @@
+/*
+ * The host of one Lua service: what snlua's files share.
+ */
+#ifndef snlua_h
+#define snlua_h
+
+#include "skynet.h"
+#include "vmhooks.h"
+
+#include <lua.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+struct snlua {
+	lua_State *L;
+	struct skynet_context *ctx;
+	size_t mem;       /* bytes the VM holds */
+	size_t mem_limit; /* 0: none */
+	size_t mem_report;/* warn when mem passes it */
+	struct vm_hooks hooks;
+	atomic_uint target; /* epoch a signal 0 aims at */
+};
+
+/* ---- profile.c ---- */
+
+/* Module skynet.profile; its first argument is the hooks, as light userdata. */
+int snlua_open_profile(lua_State *L);
+
+#endif

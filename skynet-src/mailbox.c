@@ -1,0 +1,90 @@
+#include "mailbox.h"
+
+#include "skynet_malloc.h"
+
+#define DEPTH_SHIFT 48
+#define DEPTH_MAX ((uint64_t)0xffff)
+#define POINTER_MASK (((uint64_t)1 << DEPTH_SHIFT) - 1)
+
+void
+mailbox_init(struct mailbox *m) {
+	atomic_init(&m->head, 0);
+	m->first = NULL;
+	m->count = 0;
+}
+
+bool
+mailbox_push(struct mailbox *m, const struct skynet_message *msg) {
+	struct mailbox_node *n = skynet_malloc(sizeof(*n));
+	n->msg = *msg;
+	uint64_t old = atomic_load_explicit(&m->head, memory_order_relaxed);
+	uint64_t fresh;
+	do {
+		uint64_t top = old == MAILBOX_IDLE ? 0 : old & POINTER_MASK;
+		uint64_t depth = old == MAILBOX_IDLE ? 0 : old >> DEPTH_SHIFT;
+		if (depth < DEPTH_MAX)
+			depth++;
+		n->next = (struct mailbox_node *)top;
+		fresh = depth << DEPTH_SHIFT | (uint64_t)n;
+		/* seq_cst on success: publishes the node, and orders it before the scheduler's test
+		   for sleeping workers; pairs with the exchange in refill */
+	} while (!atomic_compare_exchange_weak_explicit(&m->head, &old, fresh,
+	                                                memory_order_seq_cst,
+	                                                memory_order_relaxed));
+	return old == MAILBOX_IDLE;
+}
+
+bool
+mailbox_rouse(struct mailbox *m) {
+	uint64_t idle = MAILBOX_IDLE;
+	return atomic_compare_exchange_strong(&m->head, &idle, 0);
+}
+
+/* Take the senders' stack over, oldest first. */
+static bool
+refill(struct mailbox *m) {
+	/* acquire: pairs with the push, so the nodes are complete */
+	uint64_t head = atomic_load_explicit(&m->head, memory_order_relaxed);
+	if (head == 0)
+		return false;
+	head = atomic_exchange_explicit(&m->head, 0, memory_order_acq_rel);
+	struct mailbox_node *n = (struct mailbox_node *)(head & POINTER_MASK);
+	struct mailbox_node *list = NULL;
+	int count = 0;
+	while (n) {
+		struct mailbox_node *next = n->next;
+		n->next = list;
+		list = n;
+		n = next;
+		count++;
+	}
+	m->first = list;
+	m->count = count;
+	return list != NULL;
+}
+
+bool
+mailbox_pop(struct mailbox *m, struct skynet_message *msg) {
+	if (m->first == NULL && !refill(m))
+		return false;
+	struct mailbox_node *n = m->first;
+	m->first = n->next;
+	m->count--;
+	*msg = n->msg;
+	skynet_free(n);
+	return true;
+}
+
+bool
+mailbox_rest(struct mailbox *m) {
+	uint64_t empty = 0;
+	/* release: what the service did is visible to the worker that runs it next; pairs with the
+	   compare-and-swap of the sender that schedules it */
+	return atomic_compare_exchange_strong(&m->head, &empty, MAILBOX_IDLE);
+}
+
+int
+mailbox_length(struct mailbox *m) {
+	uint64_t head = atomic_load_explicit(&m->head, memory_order_relaxed);
+	return m->count + (head == MAILBOX_IDLE ? 0 : (int)(head >> DEPTH_SHIFT));
+}

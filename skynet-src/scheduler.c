@@ -1,0 +1,512 @@
+/*
+ * The scheduler.
+ *
+ * Each worker has a run queue of services and one `next` slot for the service that was woken
+ * last: a request and its answer run back to back on a warm cache. Idle workers steal from the
+ * others; threads that aren't workers put services into a shared injection queue.
+ *
+ * Waiting is a role. One idle worker at a time waits in the poller, with the next timer's expiry
+ * as its time-out, and runs what arrives itself; the other idle workers are parked on futexes.
+ * While all are busy, each looks at the poller and the timers between batches.
+ *
+ * Waking. A worker that wants to sleep first announces itself in `sleepers`, then looks for work
+ * once more, and only then sleeps. Who makes a service runnable publishes it first and reads
+ * `sleepers` second. Whichever way the two interleave, one sees the other. A worker that was
+ * woken counts as `searching` until it found something, and wakes the next one itself if there's
+ * more; so a burst wakes workers one after another instead of all at once.
+ *
+ * What none of this catches (a worker that got stuck with a service in its next slot, or that
+ * left the poller to run something long) is found by the watchdog within about a millisecond:
+ * scheduler_rescue.
+ */
+#include "scheduler.h"
+
+#include "clock.h"
+#include "epoch.h"
+#include "futex.h"
+#include "service.h"
+#include "skynet_imp.h"
+#include "skynet_server.h"
+#include "spinlock.h"
+#include "timer.h"
+#include "watchdog.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#define NEXT_STREAK 32 /* services run from the next slot before the queue gets a turn */
+#define STEAL_MAX 16
+
+#if defined(__x86_64__)
+#define LOOK_TICKS 300000 /* about 100 us at 3 GHz */
+#else
+#define LOOK_TICKS 100000 /* ns */
+#endif
+
+struct queue {
+	struct spinlock lock;
+	struct skynet_context *first, *last;
+	atomic_int length; /* read without the lock, as a hint */
+};
+
+struct worker {
+	_Atomic(struct skynet_context *) next;
+	struct queue queue;
+	/* what it does, for the watchdog; relaxed: a diagnosis, not a decision */
+	atomic_uint version;
+	_Atomic uint32_t source;
+	_Atomic uint32_t destination;
+	atomic_uint signal; /* futex: 1 when woken */
+	struct worker *parked_next;
+	struct skynet_context *stale; /* watchdog's: next slot at its last look */
+	uint64_t looked;
+	int streak;
+	int index;
+	pthread_t thread;
+	char pad[64];
+};
+
+static struct {
+	struct worker *worker;
+	int workers;
+	int dedicated;
+	pthread_t *pollers;
+	struct poller poller;
+	struct queue injected;
+
+	atomic_int sleepers;  /* workers that announced to sleep, or do */
+	atomic_int searching; /* woken, and looking for work */
+	atomic_int role;      /* the waiting role is taken */
+	atomic_int waiting;   /* ... and its holder may be asleep in it */
+	struct spinlock park_lock;
+	struct worker *parked;
+	atomic_bool quit;
+} S;
+
+static _Thread_local struct worker *self;
+
+/*
+ * ---- queues ----
+ */
+
+static void
+queue_push(struct queue *q, struct skynet_context *ctx) {
+	ctx->run_next = NULL;
+	spinlock_lock(&q->lock);
+	if (q->first)
+		q->last->run_next = ctx;
+	else
+		q->first = ctx;
+	q->last = ctx;
+	atomic_store_explicit(&q->length,
+	                      atomic_load_explicit(&q->length, memory_order_relaxed) + 1,
+	                      memory_order_relaxed);
+	spinlock_unlock(&q->lock);
+}
+
+static struct skynet_context *
+queue_pop(struct queue *q) {
+	if (atomic_load_explicit(&q->length, memory_order_relaxed) == 0)
+		return NULL;
+	spinlock_lock(&q->lock);
+	struct skynet_context *ctx = q->first;
+	if (ctx) {
+		q->first = ctx->run_next;
+		atomic_store_explicit(&q->length,
+		                      atomic_load_explicit(&q->length, memory_order_relaxed) - 1,
+		                      memory_order_relaxed);
+	}
+	spinlock_unlock(&q->lock);
+	return ctx;
+}
+
+/* Take half of a queue, up to a limit: the first is returned, the rest goes to our queue. */
+static struct skynet_context *
+queue_share(struct queue *from, struct worker *w) {
+	int n = atomic_load_explicit(&from->length, memory_order_relaxed);
+	if (n == 0)
+		return NULL;
+	struct skynet_context *ctx = queue_pop(from);
+	n /= 2;
+	for (int i = 1; ctx && i < n && i < STEAL_MAX; i++) {
+		struct skynet_context *more = queue_pop(from);
+		if (more == NULL)
+			break;
+		queue_push(&w->queue, more);
+	}
+	return ctx;
+}
+
+static bool
+work_available(void) {
+	if (atomic_load_explicit(&S.injected.length, memory_order_relaxed) > 0)
+		return true;
+	for (int i = 0; i < S.workers; i++) {
+		if (atomic_load_explicit(&S.worker[i].queue.length, memory_order_relaxed) > 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * ---- waking ----
+ */
+
+static struct worker *
+unpark_one(void) {
+	spinlock_lock(&S.park_lock);
+	struct worker *w = S.parked;
+	if (w)
+		S.parked = w->parked_next;
+	spinlock_unlock(&S.park_lock);
+	return w;
+}
+
+static void
+wake_worker(void) {
+	struct worker *w = unpark_one();
+	if (w) {
+		/* release: pairs with the load in park; it counts as searching from now on */
+		atomic_fetch_add(&S.searching, 1);
+		atomic_store_explicit(&w->signal, 1, memory_order_release);
+		futex_wake(&w->signal);
+	} else if (S.dedicated == 0 && atomic_load(&S.waiting)) {
+		S.poller.wake(0);
+	}
+}
+
+static void
+notify(void) {
+	/* seq_cst: our work is published before we look for sleepers; pairs with announce */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&S.sleepers, memory_order_relaxed) == 0)
+		return;
+	if (atomic_load_explicit(&S.searching, memory_order_relaxed) > 0)
+		return;
+	wake_worker();
+}
+
+void
+scheduler_ready(struct skynet_context *ctx) {
+	struct worker *w = self;
+	if (w == NULL) {
+		queue_push(&S.injected, ctx);
+		notify();
+		return;
+	}
+	/* acq_rel: whoever takes it from the slot sees the service as we left it */
+	struct skynet_context *old = atomic_exchange_explicit(&w->next, ctx, memory_order_acq_rel);
+	if (old) {
+		queue_push(&w->queue, old);
+		notify();
+	}
+}
+
+bool
+scheduler_pressed(void) {
+	struct worker *w = self;
+	return w && (atomic_load_explicit(&w->next, memory_order_relaxed) != NULL ||
+	             atomic_load_explicit(&w->queue.length, memory_order_relaxed) > 0 ||
+	             atomic_load_explicit(&S.injected.length, memory_order_relaxed) > 0);
+}
+
+/*
+ * ---- finding work ----
+ */
+
+static struct skynet_context *
+take_next(struct worker *w) {
+	if (atomic_load_explicit(&w->next, memory_order_relaxed) == NULL)
+		return NULL;
+	return atomic_exchange_explicit(&w->next, NULL, memory_order_acq_rel);
+}
+
+static struct skynet_context *
+find_own(struct worker *w) {
+	struct skynet_context *ctx;
+	if (w->streak < NEXT_STREAK && (ctx = take_next(w)) != NULL) {
+		w->streak++;
+		return ctx;
+	}
+	w->streak = 0;
+	if ((ctx = queue_pop(&w->queue)) != NULL)
+		return ctx;
+	return take_next(w);
+}
+
+static struct skynet_context *
+steal(struct worker *w) {
+	struct skynet_context *ctx = queue_share(&S.injected, w);
+	for (int i = 1; ctx == NULL && i < S.workers; i++) {
+		struct worker *victim = &S.worker[(w->index + i) % S.workers];
+		ctx = queue_share(&victim->queue, w);
+	}
+	return ctx;
+}
+
+/* Look at the poller, unless somebody waits in it, and at the timers. */
+static void
+look_around(struct worker *w, uint64_t now) {
+	w->looked = now;
+	timer_advance();
+	/* injected services must not wait for this worker to run dry */
+	struct skynet_context *ctx = queue_pop(&S.injected);
+	if (ctx)
+		queue_push(&w->queue, ctx);
+	if (S.dedicated > 0 || atomic_load_explicit(&S.role, memory_order_relaxed))
+		return;
+	if (atomic_exchange_explicit(&S.role, 1, memory_order_acquire) == 0) {
+		S.poller.wait(0, 0);
+		atomic_store_explicit(&S.role, 0, memory_order_release);
+	}
+}
+
+/*
+ * ---- sleeping ----
+ */
+
+static void
+announce(void) {
+	/* seq_cst: announced before the last look; pairs with the fence in notify */
+	atomic_fetch_add(&S.sleepers, 1);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+static void
+withdraw(void) {
+	atomic_fetch_sub(&S.sleepers, 1);
+}
+
+/* Wait in the poller as the one that holds the role. */
+static void
+wait_in_role(struct worker *w) {
+	atomic_store(&S.waiting, 1);
+	announce();
+	if (!work_available() && !atomic_load(&S.quit)) {
+		int64_t timeout = timer_wait_ns();
+		if (S.dedicated == 0) {
+			S.poller.wait(0, timeout);
+		} else {
+			unsigned none = atomic_load_explicit(&w->signal, memory_order_acquire);
+			if (none == 0)
+				futex_wait(&w->signal, 0, timeout);
+			atomic_store(&w->signal, 0);
+		}
+	}
+	withdraw();
+	atomic_store(&S.waiting, 0);
+	atomic_store_explicit(&S.role, 0, memory_order_release);
+	timer_advance();
+}
+
+static bool
+unlink_parked(struct worker *w) {
+	bool found = false;
+	spinlock_lock(&S.park_lock);
+	for (struct worker **p = &S.parked; *p; p = &(*p)->parked_next) {
+		if (*p == w) {
+			*p = w->parked_next;
+			found = true;
+			break;
+		}
+	}
+	spinlock_unlock(&S.park_lock);
+	return found;
+}
+
+/* Sleep until woken. Returns with this worker counted as searching. */
+static void
+park(struct worker *w) {
+	atomic_store(&w->signal, 0);
+	spinlock_lock(&S.park_lock);
+	w->parked_next = S.parked;
+	S.parked = w;
+	spinlock_unlock(&S.park_lock);
+	announce();
+	bool stay = !work_available() && !atomic_load(&S.quit) &&
+	            (atomic_load(&S.role) || timer_wait_ns() == 0);
+	if (!stay && unlink_parked(w)) {
+		withdraw();
+		atomic_fetch_add(&S.searching, 1);
+		return;
+	}
+	while (atomic_load_explicit(&w->signal, memory_order_acquire) == 0)
+		futex_wait(&w->signal, 0, -1);
+	withdraw();
+}
+
+/* Nothing to run: take the waiting role or park. True: this worker counts as searching. */
+static bool
+sleep_idle(struct worker *w) {
+	epoch_leave();
+	epoch_collect();
+	bool searching = false;
+	watchdog_idle(w->index);
+	if (atomic_exchange_explicit(&S.role, 1, memory_order_acquire) == 0) {
+		wait_in_role(w);
+	} else {
+		timer_shorten(&S.poller);
+		park(w);
+		searching = true;
+	}
+	watchdog_busy(w->index);
+	epoch_enter();
+	return searching;
+}
+
+static void *
+worker_main(void *p) {
+	struct worker *w = p;
+	struct skynet_context *ctx;
+	bool searching = false;
+	self = w;
+	skynet_initthread(THREAD_WORKER);
+	epoch_enter();
+	watchdog_busy(w->index);
+	while (!atomic_load_explicit(&S.quit, memory_order_relaxed)) {
+		ctx = find_own(w);
+		if (ctx == NULL)
+			ctx = steal(w);
+		if (searching) {
+			searching = false;
+			/* the last searcher hands on what it leaves behind */
+			if (atomic_fetch_sub(&S.searching, 1) == 1 && ctx && work_available())
+				notify();
+		}
+		if (ctx == NULL) {
+			searching = sleep_idle(w);
+			continue;
+		}
+		service_run(ctx);
+		uint64_t now = clock_ticks();
+		if (now - w->looked > LOOK_TICKS) {
+			epoch_leave();
+			epoch_collect();
+			epoch_enter();
+			look_around(w, now);
+		}
+	}
+	epoch_leave();
+	return NULL;
+}
+
+static void *
+poller_main(void *p) {
+	int index = (int)(intptr_t)p;
+	skynet_initthread(THREAD_SOCKET);
+	while (!atomic_load_explicit(&S.quit, memory_order_relaxed)) {
+		S.poller.wait(index, -1);
+		epoch_collect();
+	}
+	return NULL;
+}
+
+/*
+ * ---- the watchdog's view ----
+ */
+
+void
+scheduler_mark(uint32_t source, uint32_t destination) {
+	struct worker *w = self;
+	if (w == NULL)
+		return;
+	unsigned v = atomic_load_explicit(&w->version, memory_order_relaxed);
+	atomic_store_explicit(&w->version, v + 1, memory_order_relaxed);
+	atomic_store_explicit(&w->source, source, memory_order_relaxed);
+	atomic_store_explicit(&w->destination, destination, memory_order_relaxed);
+}
+
+bool
+scheduler_inspect(int worker, struct worker_state *state) {
+	if (worker >= S.workers)
+		return false;
+	struct worker *w = &S.worker[worker];
+	state->version = atomic_load_explicit(&w->version, memory_order_relaxed);
+	state->source = atomic_load_explicit(&w->source, memory_order_relaxed);
+	state->destination = atomic_load_explicit(&w->destination, memory_order_relaxed);
+	return true;
+}
+
+/* A service that sat in a next slot since the last look goes where others can take it. */
+static bool
+rescue_next(struct worker *w) {
+	struct skynet_context *ctx = atomic_load_explicit(&w->next, memory_order_relaxed);
+	if (ctx == NULL || ctx != w->stale) {
+		w->stale = ctx;
+		return false;
+	}
+	w->stale = NULL;
+	ctx = atomic_exchange_explicit(&w->next, NULL, memory_order_acq_rel);
+	if (ctx)
+		queue_push(&S.injected, ctx);
+	return ctx != NULL;
+}
+
+bool
+scheduler_rescue(void) {
+	bool found = false;
+	for (int i = 0; i < S.workers; i++)
+		found |= rescue_next(&S.worker[i]);
+	if (work_available())
+		found = true;
+	int idle = atomic_load(&S.sleepers);
+	if (idle == 0 && S.dedicated == 0 && atomic_exchange(&S.role, 1) == 0) {
+		/* every worker is busy, perhaps stuck: look in their place */
+		S.poller.wait(0, 0);
+		timer_advance();
+		atomic_store_explicit(&S.role, 0, memory_order_release);
+	} else if (idle > 0 && (found || !atomic_load(&S.role) || timer_wait_ns() == 0)) {
+		wake_worker();
+	}
+	return idle < S.workers;
+}
+
+/*
+ * ---- start and end ----
+ */
+
+int
+scheduler_init(int workers, int dedicated, const struct poller *poller) {
+	S.worker = skynet_calloc((size_t)workers, sizeof(*S.worker));
+	S.pollers = skynet_calloc((size_t)dedicated + 1, sizeof(*S.pollers));
+	if (S.worker == NULL || S.pollers == NULL)
+		return -1;
+	S.workers = workers;
+	S.dedicated = dedicated;
+	S.poller = *poller;
+	for (int i = 0; i < workers; i++)
+		S.worker[i].index = i;
+	return 0;
+}
+
+int
+scheduler_start(void) {
+	for (int i = 0; i < S.workers; i++) {
+		if (pthread_create(&S.worker[i].thread, NULL, worker_main, &S.worker[i]) != 0)
+			return -1;
+	}
+	for (int i = 0; i < S.dedicated; i++) {
+		if (pthread_create(&S.pollers[i], NULL, poller_main, (void *)(intptr_t)i) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+void
+scheduler_stop(void) {
+	atomic_store(&S.quit, true);
+	for (int i = 0; i < S.workers; i++) {
+		atomic_store_explicit(&S.worker[i].signal, 1, memory_order_release);
+		futex_wake(&S.worker[i].signal);
+	}
+	for (int i = 0; i < (S.dedicated ? S.dedicated : 1); i++)
+		S.poller.wake(i);
+}
+
+void
+scheduler_join(void) {
+	for (int i = 0; i < S.workers; i++)
+		pthread_join(S.worker[i].thread, NULL);
+	for (int i = 0; i < S.dedicated; i++)
+		pthread_join(S.pollers[i], NULL);
+}

@@ -1,0 +1,48 @@
+/*
+ * The scheduler: workers, their run queues, and how idle workers wait. See scheduler.c.
+ */
+#ifndef skynet_scheduler_h
+#define skynet_scheduler_h
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct skynet_context;
+
+/* Where readiness of sockets comes from. */
+struct poller {
+	/*
+	 * Handle what arrives on poller `index`, waiting up to timeout_ns for it (0: just look,
+	 * < 0: for ever). At most one thread at a time per index. Returns events handled.
+	 */
+	int (*wait)(int index, int64_t timeout_ns);
+	/* Any thread: make the current or the next wait return at once. */
+	void (*wake)(int index);
+};
+
+/* `dedicated` > 0: that many threads of their own poll; 0: idle workers do. */
+int scheduler_init(int workers, int dedicated, const struct poller *poller);
+int scheduler_start(void); /* create the threads; 0, or -1 */
+void scheduler_stop(void); /* any thread: all threads end soon */
+void scheduler_join(void);
+
+/* A service has become runnable, and nobody else knows. Any thread. */
+void scheduler_ready(struct skynet_context *ctx);
+
+/* Is something else waiting for this worker? */
+bool scheduler_pressed(void);
+
+/* The message a worker begins (destination != 0) or ends; for the watchdog. */
+void scheduler_mark(uint32_t source, uint32_t destination);
+
+/* A short look at every worker, for the watchdog; returns false past the last one. */
+struct worker_state {
+	unsigned version;
+	uint32_t source;
+	uint32_t destination; /* 0: no message is being handled */
+};
+bool scheduler_inspect(int worker, struct worker_state *state);
+/* What nobody else notices while workers are busy; returns false when all are idle. */
+bool scheduler_rescue(void);
+
+#endif

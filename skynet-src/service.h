@@ -1,0 +1,65 @@
+/*
+ * A service, as the kernel's own files see it.
+ *
+ * Who may touch what: the mailbox's shared half and `retired` are for everybody; `mod`, `inst` and
+ * `handle` never change after launch; the rest belongs to the worker that runs the service.
+ */
+#ifndef skynet_service_h
+#define skynet_service_h
+
+#include "mailbox.h"
+#include "skynet.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+struct skynet_module;
+
+struct skynet_context {
+	struct mailbox mailbox;
+	struct skynet_context *run_next; /* in a run queue */
+	uint32_t handle;
+	int session;
+	skynet_cb cb;
+	void *cb_ud;
+	void *inst;
+	struct skynet_module *mod;
+	int overload;       /* length at which to warn next */
+	bool profile;
+	bool corked;
+	bool uncounted;     /* doesn't keep the process alive */
+	char result[32];    /* of the last command */
+	uint64_t message_ticks; /* when the current message began */
+
+	/* written by the running worker, read by anybody: relaxed, statistics only */
+	_Atomic uint64_t cpu_ticks;
+	_Atomic uint64_t messages;
+	_Atomic ptrdiff_t charge;
+
+	atomic_int refs;
+	atomic_bool retired;
+	atomic_bool endless;
+	_Atomic(FILE *) logfile;
+};
+
+#define OVERLOAD_FIRST 1024
+
+/* Handle the service's next messages. On the worker that holds it; see skynet_server.c. */
+void service_run(struct skynet_context *ctx);
+
+/* The service this worker handles a message of, or NULL. */
+struct skynet_context *service_running(void);
+
+/* Take a service out of the table and let a worker finish it. */
+void service_retire(struct skynet_context *ctx);
+
+/* Free a message's data; a socket event's own block, too. */
+void message_free(struct skynet_message *msg);
+
+static inline int
+message_type(const struct skynet_message *msg) {
+	return (int)(msg->sz >> MESSAGE_TYPE_SHIFT);
+}
+
+#endif

@@ -1,0 +1,8 @@
+/* Daemon mode. Both return 0, or non-zero after saying why on stderr. */
+#ifndef skynet_daemon_h
+#define skynet_daemon_h
+
+int daemon_init(const char *pidfile);
+int daemon_exit(const char *pidfile);
+
+#endif
