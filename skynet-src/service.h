@@ -54,6 +54,9 @@ struct skynet_context *service_running(void);
 /* Take a service out of the table and let a worker finish it. */
 void service_retire(struct skynet_context *ctx);
 
+/* Retire every service, the logger last. */
+void service_end_all(void);
+
 /* Free a message's data; a socket event's own block, too. */
 void message_free(struct skynet_message *msg);
 

@@ -1,0 +1,204 @@
+# make [all]       build: ./skynet, cservice/, luaclib/, 3rd/lua/
+# make demo        build, and show two nodes that form a cluster (KEEP=1: leave them running)
+# make test        build, and run every test (T=pattern: only matching files)
+# make bench       build, and measure (B=name: only that program)
+# make deps        install what is missing (Debian packages)
+# make install / uninstall     PREFIX=/usr/local DESTDIR=
+# make clean / distclean       objects and products / also the fetched Lua source
+# make format / lint
+#
+# Variables: CC, DEBUG=1, SAN=address,undefined | thread, MALLOC=libc, PGO=1, MYCFLAGS,
+# LUA_SRC=dir (an unpacked Lua 5.4 tree), LUA_CLIB_PATH, CSERVICE_PATH, SKYNET_BUILD_PATH.
+# Each variant of compiler and flags has its own objects under build/.
+
+PLAT ?= linux
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+PREFIX ?= /usr/local
+DESTDIR ?=
+LUA_CLIB_PATH ?= luaclib
+CSERVICE_PATH ?= cservice
+SKYNET_BUILD_PATH ?= .
+MYCFLAGS ?=
+export LUA_SRC
+
+ifneq ($(SAN),)
+MALLOC := libc
+SANFLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer
+OPT := -O1 -g
+else ifneq ($(DEBUG),)
+OPT := -O0 -g3
+else
+OPT := -O3 -g
+LTO ?= -flto=auto
+endif
+ifeq ($(findstring clang,$(CC)),clang)
+LTO :=
+endif
+PROFILE := build/profile
+ifeq ($(PGO),generate)
+PGOFLAGS := -fprofile-generate=$(abspath $(PROFILE)) -fprofile-update=atomic
+else ifneq ($(PGO),)
+PGOFLAGS := -fprofile-use=$(abspath $(PROFILE)) -fprofile-partial-training -Wno-missing-profile
+endif
+ifeq ($(MALLOC),libc)
+DEFINES := -DNOUSE_JEMALLOC
+else
+JEMALLOC ?= $(firstword $(wildcard /usr/lib/*/libjemalloc_pic.a /usr/lib/libjemalloc_pic.a))
+HEAP := -Wl,--whole-archive $(JEMALLOC) -Wl,--no-whole-archive -lstdc++
+endif
+
+VERSION := $(shell git describe --tags --always 2>/dev/null || echo development)
+LUA_INC ?= 3rd/lua
+COMMON := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-plt $(OPT) $(SANFLAGS) $(PGOFLAGS) \
+	$(DEFINES) -Iskynet-src -I$(LUA_INC) $(MYCFLAGS)
+CFLAGS_EXE := $(COMMON) $(LTO)
+CFLAGS_SO := $(COMMON) -fPIC
+LUA_CFLAGS := $(OPT) $(SANFLAGS) $(PGOFLAGS) $(LTO) $(MYCFLAGS)
+LIBS := -lpthread -lm -ldl -lrt
+SHARED := -shared $(SANFLAGS) $(PGOFLAGS)
+
+# one folder of objects for each set of flags
+comma := ,
+KEY := $(shell printf '%s' '$(CC) $(COMMON) $(LTO) $(JEMALLOC)' | cksum | cut -d' ' -f1)
+OUT := build/$(firstword $(CC))-$(subst $(comma),-,$(if $(SAN),$(SAN),$(if $(DEBUG),debug,$(if $(PGO),pgo-$(PGO),release))))-$(KEY)
+
+KERNEL := $(wildcard skynet-src/*.c)
+CSERVICES := $(sort $(basename $(notdir $(wildcard service-src/*.c))) \
+	$(notdir $(patsubst %/,%,$(wildcard service-src/*/))))
+CLIBS := skynet $(filter-out skynet,$(notdir $(patsubst %/,%,$(wildcard lualib-src/*/))))
+
+KERNEL_OBJS := $(KERNEL:%.c=$(OUT)/exe/%.o)
+so_objs = $(patsubst %.c,$(OUT)/so/%.o,$(1))
+cservice_src = $(wildcard service-src/$(1).c service-src/$(1)/*.c)
+clib_src = $(wildcard lualib-src/$(1)/*.c) $(if $(filter skynet,$(1)),$(wildcard lualib-src/*.c))
+
+# libraries a Lua module needs
+LIBS_skynet := $(if $(wildcard lualib-src/crypt.c lualib-src/skynet/crypt.c),-lcrypto)
+LIBS_client := $(if $(wildcard lualib-src/client/*.c lualib-src/client/crypt.c),-lcrypto -lpthread)
+LIBS_md5 := -lcrypto
+LIBS_ltls := -lssl -lcrypto
+
+EXE := $(OUT)/skynet
+SERVICE_SO := $(CSERVICES:%=$(OUT)/cservice/%.so)
+CLIB_SO := $(CLIBS:%=$(OUT)/luaclib/%.so)
+PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
+	$(CLIBS:%=$(LUA_CLIB_PATH)/%.so)
+
+.PHONY: all linux freebsd openbsd macosx demo test bench deps install uninstall clean distclean \
+	cleanall format lint lua-headers publish update3rd FORCE
+.DELETE_ON_ERROR:
+
+all: publish
+linux freebsd openbsd macosx: all
+update3rd:
+	$(MAKE) -C 3rd/lua headers
+
+# ---- Lua ----
+
+LUA_STAMP := 3rd/lua/src/.stamp
+$(LUA_STAMP): 3rd/lua/fetch 3rd/lua/skynet.patch 3rd/lua/codecache.c
+	$(MAKE) -C 3rd/lua headers
+
+$(OUT)/lua/liblua.a: $(LUA_STAMP)
+	$(MAKE) -C 3rd/lua all PUBLISH=1 OUT=$(abspath $(OUT)/lua) CC='$(CC)' \
+		LUA_CFLAGS='$(LUA_CFLAGS)'
+
+# ---- the executable ----
+
+$(OUT)/exe/%.o: %.c $(LUA_STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_EXE) -DSKYNET_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
+
+$(EXE): $(KERNEL_OBJS) $(OUT)/lua/liblua.a
+	$(CC) $(CFLAGS_EXE) -o $@ $(KERNEL_OBJS) -Wl,--whole-archive $(OUT)/lua/liblua.a \
+		-Wl,--no-whole-archive $(HEAP) -Wl,-E $(LIBS)
+
+# ---- shared objects ----
+
+$(OUT)/so/%.o: %.c $(LUA_STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_SO) -MMD -MP -c -o $@ $<
+
+define cservice_rule
+$(OUT)/cservice/$(1).so: $(call so_objs,$(call cservice_src,$(1)))
+	@mkdir -p $$(@D)
+	$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
+endef
+$(foreach s,$(CSERVICES),$(eval $(call cservice_rule,$(s))))
+
+define clib_rule
+$(OUT)/luaclib/$(1).so: $(call so_objs,$(call clib_src,$(1)))
+	@mkdir -p $$(@D)
+	$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
+endef
+$(foreach l,$(CLIBS),$(eval $(call clib_rule,$(l))))
+
+# ---- products: copied to where projects expect them, when they differ ----
+
+publish: $(EXE) $(SERVICE_SO) $(CLIB_SO)
+	@mkdir -p $(SKYNET_BUILD_PATH) $(CSERVICE_PATH) $(LUA_CLIB_PATH)
+	@put() { cmp -s $$1 $$2 || { cp $$1 $$2.new && mv $$2.new $$2; }; }; \
+	put $(EXE) $(SKYNET_BUILD_PATH)/skynet; \
+	for s in $(CSERVICES); do put $(OUT)/cservice/$$s.so $(CSERVICE_PATH)/$$s.so; done; \
+	for l in $(CLIBS); do put $(OUT)/luaclib/$$l.so $(LUA_CLIB_PATH)/$$l.so; done
+
+-include $(shell find build -name '*.d' 2>/dev/null)
+
+# ---- everything else ----
+
+deps:
+	./tools/deps
+
+demo: deps
+	$(MAKE) all
+	./examples/demo $(if $(KEEP),--keep)
+
+test: deps
+	$(MAKE) all
+	$(MAKE) test-modules
+	./test/run $(T)
+
+TEST_SO := $(patsubst %.c,%.so,$(wildcard test/cservice/*.c test/lib/*.c))
+C_TESTS := $(patsubst test/c/%.c,$(OUT)/test/%,$(wildcard test/c/*_test.c))
+.PHONY: test-modules
+test-modules: $(TEST_SO) $(C_TESTS)
+	@mkdir -p test/c/bin && rm -f test/c/bin/* && for t in $(C_TESTS); do cp $$t test/c/bin/; done
+
+test/cservice/%.so: test/cservice/%.c FORCE
+	$(CC) -std=gnu11 -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared -Iskynet-src -o $@ $<
+test/lib/%.so: test/lib/%.c FORCE
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared -I$(LUA_INC) -o $@ $<
+$(OUT)/test/%: test/c/%.c $(KERNEL_OBJS) $(OUT)/lua/liblua.a FORCE
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_EXE) -o $@ $< $(filter-out %/skynet_main.o,$(KERNEL_OBJS)) \
+		$(OUT)/lua/liblua.a $(HEAP) $(LIBS)
+
+bench: all
+	./test/bench/run $(B)
+
+ROOT := $(DESTDIR)$(PREFIX)/lib/skynet
+install: all
+	install -d $(ROOT)/cservice $(ROOT)/luaclib $(DESTDIR)$(PREFIX)/bin \
+		$(DESTDIR)$(PREFIX)/include/skynet
+	install -m 755 $(SKYNET_BUILD_PATH)/skynet $(ROOT)/skynet
+	ln -sf ../lib/skynet/skynet $(DESTDIR)$(PREFIX)/bin/skynet
+	install -m 755 $(CSERVICES:%=$(CSERVICE_PATH)/%.so) $(ROOT)/cservice
+	install -m 755 $(CLIBS:%=$(LUA_CLIB_PATH)/%.so) $(ROOT)/luaclib
+	cp -r lualib service examples $(ROOT)
+	install -m 644 skynet-src/*.h 3rd/lua/*.h 3rd/lua/*.hpp $(DESTDIR)$(PREFIX)/include/skynet
+uninstall:
+	rm -rf $(ROOT) $(DESTDIR)$(PREFIX)/include/skynet
+	rm -f $(DESTDIR)$(PREFIX)/bin/skynet
+
+clean:
+	rm -rf build $(SKYNET_BUILD_PATH)/skynet $(CSERVICE_PATH) $(LUA_CLIB_PATH) test/c/bin
+	rm -f test/cservice/*.so test/lib/*.so
+distclean cleanall: clean
+	$(MAKE) -C 3rd/lua clean
+
+format:
+	clang-format -i $(wildcard skynet-src/*.[ch] service-src/*.[ch] service-src/*/*.[ch] \
+		lualib-src/*.[ch] lualib-src/*/*.[ch] test/c/*.c test/cservice/*.c test/lib/*.c)
+lint:
+	luacheck -q lualib service examples test
+	cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Iskynet-src skynet-src
