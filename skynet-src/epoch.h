@@ -10,6 +10,7 @@
 #define skynet_epoch_h
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct epoch_thread {

@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define GLOBALNAME_LENGTH 16
 #define REMOTE_MAX 256
 
@@ -21,14 +25,19 @@ struct remote_message {
 };
 
 /*
- * Hand a message to the harbor service; takes rmsg and its payload. Returns 0, or -1 after a log
- * line when it can't be: no harbor service, or a type that never leaves the node.
+ * Hand a message to the harbor service; takes rmsg and its payload. `post` returns 0, or -1 after
+ * a log line when it can't be: no harbor service, or a type that never leaves the node.
  */
-int skynet_harbor_send(struct remote_message *rmsg, uint32_t source, int session);
+int skynet_harbor_post(struct remote_message *rmsg, uint32_t source, int session);
+void skynet_harbor_send(struct remote_message *rmsg, uint32_t source, int session);
 int skynet_harbor_message_isremote(uint32_t handle);
 void skynet_harbor_init(int harbor);
 /* The calling service is the harbor from now on. */
 void skynet_harbor_start(void *ctx);
 void skynet_harbor_exit(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,4 +1,7 @@
-/* Start-up: what the configuration says to the core, and entry to it. */
+/*
+ * Start-up: what the configuration says to the core, and the entry to it. The thread classes
+ * name what skynet_current_handle answers on threads that run no service.
+ */
 #ifndef SKYNET_IMP_H
 #define SKYNET_IMP_H
 
@@ -23,22 +26,26 @@ struct skynet_config {
 #define THREAD_TIMER 3
 #define THREAD_MONITOR 4
 
-/* Run the node until it ends. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Run the node until all its services are gone. */
 void skynet_start(struct skynet_config *config);
 
+#ifdef __cplusplus
+}
+#endif
+
+/* A copy of the first `size` bytes; the caller frees it with skynet_free. */
 static inline char *
 skynet_strndup(const char *str, size_t size) {
-	char *copy = skynet_malloc(size + 1);
+	char *copy = (char *)skynet_malloc(size + 1);
 	if (copy) {
 		memcpy(copy, str, size);
 		copy[size] = '\0';
 	}
 	return copy;
-}
-
-static inline char *
-skynet_strdup(const char *str) {
-	return skynet_strndup(str, strlen(str));
 }
 
 #endif

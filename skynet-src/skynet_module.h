@@ -2,6 +2,10 @@
 #ifndef SKYNET_MODULE_H
 #define SKYNET_MODULE_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct skynet_context;
 
 typedef void *(*skynet_dl_create)(void);
@@ -27,6 +31,12 @@ void skynet_module_instance_release(struct skynet_module *, void *inst);
 void skynet_module_instance_signal(struct skynet_module *, void *inst, int signal);
 /* Call the module's `stuck` entry, if it has one (see skynet_runtime.h). */
 void skynet_module_instance_stuck(struct skynet_module *, void *inst);
+/* Is every template of a module path usable? Else what is wrong with it. */
+const char *skynet_module_check_path(const char *path);
 void skynet_module_init(const char *path);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,6 +11,12 @@
 
 #include <stdint.h>
 
+/* setup, wait and wake, the poller's side, are declared in skynet_runtime.h */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct skynet_context;
 
 #define SKYNET_SOCKET_TYPE_DATA 1
@@ -30,16 +36,10 @@ struct skynet_socket_message {
 };
 
 void skynet_socket_init(void);
-/* Make the pollers; 0, or -1 after a line on stderr. */
-int skynet_socket_setup(int pollers);
 void skynet_socket_exit(void);
 void skynet_socket_free(void);
 int skynet_socket_poll(void);
 void skynet_socket_updatetime(void);
-
-/* The poller role: see scheduler.h. */
-int skynet_socket_wait(int index, int64_t timeout_ns);
-void skynet_socket_wake(int index);
 
 /* 0, or -1 when the id is unknown or closing; a MEMORY buffer is taken in any case. */
 int skynet_socket_sendbuffer(struct skynet_context *ctx, struct socket_sendbuffer *buffer);
@@ -102,5 +102,9 @@ skynet_socket_udp_send(struct skynet_context *ctx, int id, const char *address,
 	sendbuffer_init_(&tmp, id, buffer, sz);
 	return skynet_socket_udp_sendbuffer(ctx, address, &tmp);
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
