@@ -2,9 +2,15 @@
 #ifndef SKYNET_MALLOC_HOOK_H
 #define SKYNET_MALLOC_HOOK_H
 
+#include "mem_info.h"
+
 #include <lua.h>
 #include <stdbool.h>
 #include <stdlib.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Bytes in use, and number of blocks, in the whole process; 0 without jemalloc. */
 size_t malloc_used_memory(void);
@@ -22,5 +28,9 @@ int mallctl_cmd(const char *name);
 void dump_c_mem(void);
 /* Push a table handle -> bytes. */
 int dump_mem_lua(lua_State *L);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -2,7 +2,15 @@
 #ifndef skynet_daemon_h
 #define skynet_daemon_h
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 int daemon_init(const char *pidfile);
 int daemon_exit(const char *pidfile);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

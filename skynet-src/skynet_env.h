@@ -2,6 +2,10 @@
 #ifndef SKYNET_ENV_H
 #define SKYNET_ENV_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The value, valid for the life of the process; NULL when unset. */
 const char *skynet_getenv(const char *key);
 
@@ -9,5 +13,9 @@ const char *skynet_getenv(const char *key);
 void skynet_setenv(const char *key, const char *value);
 
 void skynet_env_init(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

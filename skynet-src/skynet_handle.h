@@ -12,6 +12,10 @@
 #define HANDLE_MASK 0xffffff
 #define HANDLE_REMOTE_SHIFT 24
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct skynet_context;
 
 /* Give the service a handle; 0 when all 16 million are taken. */
@@ -31,5 +35,9 @@ const char *skynet_handle_namehandle(uint32_t handle, const char *name);
 
 void skynet_handle_init(int harbor, int thread);
 void skynet_handle_register_thread(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct skynet_context;
 struct skynet_message;
 
@@ -31,5 +35,9 @@ void skynet_globalinit(void);
 void skynet_globalexit(void);
 void skynet_initthread(int m);
 void skynet_profile_enable(int enable);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define SOCKET_INFO_UNKNOWN 0
 #define SOCKET_INFO_LISTEN 1
 #define SOCKET_INFO_TCP 2
@@ -28,5 +32,9 @@ struct socket_info {
 
 struct socket_info *socket_info_create(struct socket_info *last);
 void socket_info_release(struct socket_info *);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
