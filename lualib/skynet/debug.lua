@@ -1,0 +1,165 @@
+--- The debug protocol: what every Lua service answers to tools.
+--
+-- Commands of the service's own are added with reg_debugcmd; the built-in ones can't be replaced.
+
+local table = table
+
+local extra = {} -- commands by reg_debugcmd
+local M = {}
+
+--- Add a debug command.
+---@param name string
+---@param fn function  has to answer by itself (skynet.ret)
+function M.reg_debugcmd(name, fn)
+	extra[name] = fn
+end
+
+-- Built-in commands for this service.
+local function make_commands(skynet, export)
+	local command = {}
+	local info_func
+	local collecting = false
+
+	--- Let f(...) supply the answer of INFO.
+	---@param func function
+	function skynet.info_func(func)
+		info_func = func
+	end
+
+	function command.MEM()
+		skynet.ret(skynet.pack((collectgarbage "count")))
+	end
+
+	function command.GC()
+		skynet.ignoreret()
+		if collecting then
+			return
+		end
+		collecting = true
+		local before = collectgarbage "count"
+		local since = skynet.now()
+		collectgarbage "collect"
+		local after = collectgarbage "count"
+		skynet.error(("GC %.2f Kb -> %.2f Kb, cost %.2f sec"):format(before, after,
+			(skynet.now() - since) / 100))
+		collecting = false
+	end
+
+	function command.STAT()
+		skynet.retpack {
+			task = skynet.task(),
+			mqlen = skynet.stat "mqlen",
+			cpu = skynet.stat "cpu",
+			message = skynet.stat "message",
+		}
+	end
+
+	function command.KILLTASK(threadname)
+		local co = skynet.killthread(threadname)
+		if co then
+			skynet.error(("Kill %s"):format(tostring(co)))
+			skynet.ret()
+		else
+			skynet.error(("Kill %s : Not found"):format(threadname))
+			skynet.retpack "Not found"
+		end
+	end
+
+	function command.TASK(session)
+		if session then
+			skynet.retpack(skynet.task(session))
+		else
+			local tasks = {}
+			skynet.task(tasks)
+			skynet.retpack(tasks)
+		end
+	end
+
+	function command.UNIQTASK()
+		skynet.retpack(skynet.uniqtask())
+	end
+
+	function command.INFO(...)
+		if info_func then
+			skynet.retpack(info_func(...))
+		else
+			skynet.retpack(nil)
+		end
+	end
+
+	function command.EXIT()
+		skynet.exit()
+	end
+
+	function command.RUN(source, filename, ...)
+		local inject = require "skynet.inject"
+		local args = table.pack(...)
+		local ok, output = inject(skynet, source, filename, args, export.dispatch,
+			skynet.register_protocol)
+		collectgarbage "collect"
+		skynet.retpack(ok, table.concat(output, "\n"))
+	end
+
+	function command.TERM(service)
+		skynet.term(service)
+	end
+
+	function command.REMOTEDEBUG(...)
+		local remotedebug = require "skynet.remotedebug"
+		remotedebug.start(export, ...)
+	end
+
+	function command.SUPPORT(pname)
+		skynet.retpack(skynet.dispatch(pname) ~= nil)
+	end
+
+	function command.PING()
+		skynet.ret()
+	end
+
+	function command.LINK()
+		skynet.response() -- kept until this service ends: then the caller is told
+	end
+
+	function command.TRACELOG(proto, flag)
+		if type(proto) ~= "string" then
+			flag = proto
+			proto = "lua"
+		end
+		skynet.error(("Turn trace log %s for %s"):format(flag, proto))
+		skynet.traceproto(proto, flag)
+		skynet.ret()
+	end
+
+	function command.SHUTDOWN()
+		if extra.SHUTDOWN then
+			return extra.SHUTDOWN()
+		end
+		skynet.ret()
+	end
+
+	return command
+end
+
+--- Install the protocol. For skynet.lua only.
+---@param skynet skynet
+---@param export table  { dispatch = the service's dispatch_message }
+function M.init(skynet, export)
+	local command = make_commands(skynet, export)
+
+	skynet.register_protocol {
+		name = "debug",
+		id = assert(skynet.PTYPE_DEBUG),
+		pack = assert(skynet.pack),
+		unpack = assert(skynet.unpack),
+		dispatch = function(_, _, cmd, ...)
+			local f = command[cmd] or extra[cmd]
+			if not f then
+				error(tostring(cmd))
+			end
+			f(...)
+		end,
+	}
+end
+
+return M

@@ -1,0 +1,35 @@
+--- Start services by typing their names: reads lines from standard input.
+
+local skynet = require "skynet"
+local socket = require "skynet.socket"
+
+local function run(line)
+	local words = {}
+	for word in line:gmatch "%S+" do
+		words[#words + 1] = word
+	end
+	if #words == 0 then
+		return
+	end
+	if words[1] == "snax" and words[2] then
+		local snax = require "skynet.snax"
+		pcall(snax.newservice, table.unpack(words, 2))
+	else
+		pcall(skynet.newservice, table.unpack(words))
+	end
+end
+
+local function read_lines()
+	local stdin = socket.stdin()
+	while stdin do
+		local line = socket.readline(stdin, "\n")
+		if not line then
+			return -- end of input: the node goes on
+		end
+		run(line)
+	end
+end
+
+skynet.start(function()
+	skynet.fork(read_lines)
+end)

@@ -1,0 +1,236 @@
+--- The launcher: starts services on request, and knows which there are.
+--
+-- A request to launch is answered when the new service reports how its start went. Services
+-- that report nothing for a while are named in the log, so that a script which forgot
+-- skynet.start doesn't hang silently.
+
+local skynet = require "skynet"
+local core = require "skynet.core"
+require "skynet.manager"
+
+local string = string
+
+local services = {} -- handle -> launch text
+local order = {} -- handles, as launched
+local pending = {} -- handle -> response closure of who asked
+local launch_session = {} -- handle -> session of that request
+local slow_start = 3000 -- cs until a silent start is worth a word
+
+local command = {}
+local NORET = {}
+
+local function address_of(handle)
+	return (":%08x"):format(handle)
+end
+
+function command.LIST()
+	local list = {}
+	for handle, text in pairs(services) do
+		list[address_of(handle)] = text
+	end
+	return list
+end
+
+-- Ask all services at once; what each answers (or "ERROR", "TIMEOUT") through `show`.
+local function ask_all(timeout, show, ...)
+	local req = skynet.request()
+	local asked = {}
+	for handle in pairs(services) do
+		local r = { handle, "debug", ... }
+		asked[handle] = true
+		req:add(r)
+	end
+	local result = {}
+	for r, resp in req:select(timeout) do
+		local handle = r[1]
+		asked[handle] = nil
+		result[address_of(handle)] = show(handle, resp and resp[1] or "ERROR", resp)
+	end
+	for handle in pairs(asked) do
+		result[address_of(handle)] = show(handle, "TIMEOUT")
+	end
+	return result
+end
+
+function command.STAT(_, timeout)
+	return ask_all(timeout, function(_, value)
+		return value
+	end, "STAT")
+end
+
+function command.MEM(_, timeout)
+	return ask_all(timeout, function(handle, value, ok)
+		local text = services[handle] or ""
+		if ok then
+			return ("%.2f Kb (%s)"):format(value, text)
+		end
+		return ("%s (%s)"):format(value, text)
+	end, "MEM")
+end
+
+function command.GC(_, timeout)
+	for handle in pairs(services) do
+		skynet.send(handle, "debug", "GC")
+	end
+	return command.MEM(_, timeout)
+end
+
+local function forget(handle)
+	services[handle] = nil
+	launch_session[handle] = nil
+	for i = #order, 1, -1 do
+		if order[i] == handle then
+			table.remove(order, i)
+			break
+		end
+	end
+end
+
+function command.KILL(_, handle)
+	skynet.kill(handle)
+	local ret = { [address_of(handle)] = tostring(services[handle]) }
+	forget(handle)
+	return ret
+end
+
+function command.REMOVE(_, handle, kill)
+	forget(handle)
+	local response = pending[handle]
+	if response then
+		pending[handle] = nil
+		-- killed: an error; it ended by itself: no address
+		response(not kill)
+	end
+	return NORET
+end
+
+-- A Lua service may take its time; a word in the log tells what a caller waits for.
+local function watch_start(handle, text)
+	skynet.timeout(slow_start, function()
+		if pending[handle] then
+			skynet.error(("%s %s has not finished its start after %d seconds"):format(
+				address_of(handle), text, slow_start // 100))
+		end
+	end)
+end
+
+local function launch(module, ...)
+	local param = table.concat({ ... }, " ")
+	local text = module .. " " .. param
+	local session = skynet.context()
+	local response = skynet.response()
+	local handle = skynet.launch(module, param)
+	if not handle then
+		skynet.error(("can't launch %s: see stderr for the reason"):format(text))
+		response(false)
+		return
+	end
+	services[handle] = text
+	order[#order + 1] = handle
+	pending[handle] = response
+	launch_session[handle] = session
+	watch_start(handle, text)
+	return handle
+end
+
+function command.LAUNCH(_, service, ...)
+	launch(service, ...)
+	return NORET
+end
+
+function command.LOGLAUNCH(_, service, ...)
+	local handle = launch(service, ...)
+	if handle then
+		core.command("LOGON", address_of(handle))
+	end
+	return NORET
+end
+
+function command.ERROR(address)
+	local response = pending[address]
+	if response then
+		skynet.error(("start of %s %s failed: its own log lines say why"):format(
+			address_of(address), services[address]))
+		response(false)
+		pending[address] = nil
+	end
+	forget(address)
+	return NORET
+end
+
+function command.LAUNCHOK(address)
+	local response = pending[address]
+	if response then
+		response(true, address)
+		pending[address] = nil
+		launch_session[address] = nil
+	end
+	return NORET
+end
+
+function command.QUERY(_, request_session)
+	for address, session in pairs(launch_session) do
+		if session == request_session then
+			return address
+		end
+	end
+end
+
+-- The node was asked to end: give each service its chance, the youngest first.
+local function shutdown()
+	local limit = (tonumber(skynet.getenv "shutdown_timeout") or 5) * 100
+	local deadline = skynet.now() + limit
+	skynet.error("the node was asked to end")
+	for i = #order, 1, -1 do
+		local handle = order[i]
+		local left = deadline - skynet.now()
+		if left <= 0 then
+			break
+		end
+		if services[handle] and services[handle]:find "^snlua" and not pending[handle] then
+			for _ in skynet.request { handle, "debug", "SHUTDOWN" }:select(left) do
+				-- answered, or failed: both are fine
+				goto continue
+			end
+			skynet.error(("%s %s took too long to end"):format(address_of(handle),
+				services[handle] or ""))
+		end
+		::continue::
+	end
+	skynet.abort()
+end
+
+-- C services, and the kernel, talk text.
+skynet.register_protocol {
+	name = "text",
+	id = skynet.PTYPE_TEXT,
+	unpack = skynet.tostring,
+	dispatch = function(_, address, cmd)
+		if cmd == nil or cmd == "" then
+			command.LAUNCHOK(address)
+		elseif cmd == "ERROR" then
+			command.ERROR(address)
+		elseif cmd == "SHUTDOWN" and address == 0 then
+			shutdown()
+		else
+			error("Invalid text command " .. cmd)
+		end
+	end,
+}
+
+skynet.dispatch("lua", function(_, address, cmd, ...)
+	cmd = string.upper(cmd)
+	local f = command[cmd]
+	if not f then
+		skynet.ret(skynet.pack { "Unknown command" })
+		return
+	end
+	local ret = f(address, ...)
+	if ret ~= NORET then
+		skynet.ret(skynet.pack(ret))
+	else
+		skynet.ignoreret()
+	end
+end)
+
+skynet.start(function() end)
