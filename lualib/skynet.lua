@@ -28,11 +28,11 @@ local skynet = {
 	PTYPE_HARBOR = 5,
 	PTYPE_SOCKET = 6,
 	PTYPE_ERROR = 7,
-	PTYPE_QUEUE = 8, -- used in deprecated mqueue, use skynet.queue instead
+	PTYPE_QUEUE = 8,
 	PTYPE_DEBUG = 9,
 	PTYPE_LUA = 10,
 	PTYPE_SNAX = 11,
-	PTYPE_TRACE = 12, -- use for debug trace
+	PTYPE_TRACE = 12,
 }
 
 skynet.cache = require "skynet.codecache"
@@ -733,11 +733,12 @@ end
 --- Start this service: install the dispatcher and run func in a coroutine.
 ---@param start_func function
 function skynet.start(start_func)
-	c.callback(skynet.dispatch_message)
-	init_thread = skynet.timeout(0, function()
+	local function begin()
 		skynet.init_service(start_func)
-		init_thread = nil
-	end)
+		init_thread = nil -- it's over: nothing to look at any more
+	end
+	c.callback(skynet.dispatch_message)
+	init_thread = skynet.timeout(0, begin)
 end
 
 --- End this service. Never returns. Requests it hasn't answered fail at their callers.

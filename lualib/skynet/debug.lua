@@ -149,9 +149,9 @@ function M.init(skynet, export)
 
 	skynet.register_protocol {
 		name = "debug",
-		id = assert(skynet.PTYPE_DEBUG),
-		pack = assert(skynet.pack),
-		unpack = assert(skynet.unpack),
+		id = skynet.PTYPE_DEBUG,
+		pack = skynet.pack,
+		unpack = skynet.unpack,
 		dispatch = function(_, _, cmd, ...)
 			local f = command[cmd] or extra[cmd]
 			if not f then

@@ -71,26 +71,31 @@ function skynet.name(name, handle)
 	end
 end
 
+-- What skynet.start does, with another callback.
+local function begin(callback, forward, start_func)
+	c.callback(callback, forward)
+	skynet.timeout(0, function()
+		skynet.init_service(start_func)
+	end)
+end
+
 --- Start as a proxy: messages of the mapped types are dispatched as another type, and not freed:
 --- the handler owns them. Replaces skynet.start.
 ---@param map table<integer, integer>
 ---@param start_func function
 function skynet.forward_type(map, start_func)
-	c.callback(function(ptype, msg, sz, ...)
-		local prototype = map[ptype]
-		if prototype then
-			stock_dispatch(prototype, msg, sz, ...)
-		else
-			local ok, err = pcall(stock_dispatch, ptype, msg, sz, ...)
-			c.trash(msg, sz)
-			if not ok then
-				error(err)
-			end
+	local function free_after(msg, sz, ok, err)
+		c.trash(msg, sz)
+		if not ok then
+			error(err)
 		end
-	end, true)
-	skynet.timeout(0, function()
-		skynet.init_service(start_func)
-	end)
+	end
+	begin(function(ptype, msg, sz, ...)
+		if map[ptype] then
+			return stock_dispatch(map[ptype], msg, sz, ...)
+		end
+		free_after(msg, sz, pcall(stock_dispatch, ptype, msg, sz, ...))
+	end, true, start_func)
 end
 
 --- Start with a filter: f(type, msg, sz, session, source) returns the five values to dispatch.
@@ -98,12 +103,9 @@ end
 ---@param f function
 ---@param start_func function
 function skynet.filter(f, start_func)
-	c.callback(function(...)
+	begin(function(...)
 		stock_dispatch(f(...))
-	end)
-	skynet.timeout(0, function()
-		skynet.init_service(start_func)
-	end)
+	end, false, start_func)
 end
 
 --- Make a (globally unique) service the node's monitor: it gets an empty PTYPE_CLIENT message
@@ -112,15 +114,10 @@ end
 ---@param query boolean|nil  true: it must have been started already
 ---@return integer address
 function skynet.monitor(service, query)
-	local monitor
-	if query then
-		monitor = skynet.queryservice(true, service)
-	else
-		monitor = skynet.uniqueservice(true, service)
-	end
-	assert(monitor, "Monitor launch failed")
-	c.command("MONITOR", (":%08x"):format(monitor))
-	return monitor
+	local find = query and skynet.queryservice or skynet.uniqueservice
+	local addr = find(true, service)
+	c.command("MONITOR", skynet.address(addr))
+	return addr
 end
 
 return skynet

@@ -30,20 +30,18 @@ function service.new(name, mainfunc, ...)
 	if address then
 		return address
 	end
-	local p = get_provider()
-	local booting
-	address, booting = skynet.call(p, "lua", "test", name)
-	if not address then
-		if booting then
-			address = skynet.call(p, "lua", "query", name)
-		else
-			check(mainfunc)
-			local code = string.dump(mainfunc)
-			address = skynet.call(p, "lua", "launch", name, code, ...)
-		end
+	local function ask(...)
+		return skynet.call(get_provider(), "lua", ...)
 	end
-	cache[name] = address
-	return address
+	local known, booting = ask("test", name)
+	if booting then
+		known = ask("query", name)
+	elseif not known then
+		check(mainfunc)
+		known = ask("launch", name, string.dump(mainfunc), ...)
+	end
+	cache[name] = known
+	return known
 end
 
 --- Kill the service of this name.

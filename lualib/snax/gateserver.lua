@@ -1,0 +1,173 @@
+--- The frame of a gate: listens, accepts, cuts the stream into frames of a 16-bit length, and
+--- calls a handler.
+--
+-- A client is in `clients` from its connection to closeclient: as "waiting" until openclient,
+-- then "open", and "ended" once its CLOSE came.
+
+local driver = require "skynet.socketdriver"
+local netpack = require "skynet.netpack"
+local skynet = require "skynet"
+
+local gateserver = {}
+
+local clients = {} -- fd -> "waiting" | "open" | "ended"
+local listener = { accepted = 0 }
+local frames -- netpack's queue
+
+--- Start reading from a client.
+---@param fd integer
+function gateserver.openclient(fd)
+	if clients[fd] == "waiting" or clients[fd] == "open" then
+		clients[fd] = "open"
+		driver.start(fd)
+	end
+end
+
+--- Close a client; also needed after the peer has closed.
+---@param fd integer
+function gateserver.closeclient(fd)
+	if clients[fd] then
+		clients[fd] = nil
+		driver.close(fd)
+	end
+end
+
+local function listen(conf)
+	assert(listener.fd == nil and not listener.closed, "the gate was opened already")
+	local address, port = conf.address or "0.0.0.0", conf.port
+	skynet.error("Listen on " .. address .. (port and " " .. port or ""))
+	listener.max = conf.maxclient or 1024
+	listener.nodelay = conf.nodelay
+	listener.fd = driver.listen(address, port, conf.backlog)
+	listener.opener = coroutine.running()
+	skynet.wait(listener.opener)
+	listener.opener = nil
+	conf.address, conf.port = listener.ip, listener.port
+	driver.start(listener.fd)
+end
+
+-- Commands every gate understands.
+local function control(handler)
+	return {
+		open = function(source, conf)
+			listen(conf)
+			if handler.open then
+				return handler.open(source, conf)
+			end
+		end,
+		close = function()
+			driver.close(assert(listener.fd, "the gate isn't open"))
+			listener.fd, listener.closed = nil, true
+		end,
+	}
+end
+
+local function events(handler)
+	local on = {}
+	local function ignore() end
+	local disconnect, failed = handler.disconnect or ignore, handler.error or ignore
+
+	function on.init(fd, ip, port)
+		if listener.opener and fd == listener.fd then
+			listener.ip, listener.port = ip, port
+			skynet.wakeup(listener.opener)
+		end
+	end
+
+	function on.data(fd, msg, sz)
+		if clients[fd] == "open" then
+			handler.message(fd, msg, sz)
+		else
+			skynet.error(("Drop message from fd (%d) : %s"):format(fd, netpack.tostring(msg, sz)))
+		end
+	end
+
+	function on.more()
+		local fd, msg, sz = netpack.pop(frames)
+		while fd do
+			-- should the handler block, the rest goes on in this fork
+			skynet.fork(on.more)
+			on.data(fd, msg, sz)
+			fd, msg, sz = netpack.pop(frames)
+		end
+	end
+
+	function on.open(fd, from)
+		listener.accepted = listener.accepted + 1
+		if listener.accepted >= listener.max then
+			driver.shutdown(fd)
+			return
+		end
+		if listener.nodelay then
+			driver.nodelay(fd)
+		end
+		clients[fd] = "waiting"
+		handler.connect(fd, from)
+	end
+
+	function on.close(fd)
+		if fd == listener.fd or listener.closed and not clients[fd] then
+			return
+		end
+		listener.accepted = listener.accepted - 1
+		if clients[fd] then
+			clients[fd] = "ended"
+		end
+		disconnect(fd)
+	end
+
+	function on.error(fd, text)
+		if fd == listener.fd then
+			skynet.error("gateserver accept error:", text)
+			return
+		end
+		driver.shutdown(fd)
+		failed(fd, text)
+	end
+
+	on.warning = handler.warning or ignore
+	return on
+end
+
+--- Run a gate. The handler needs connect(fd, addr) and message(fd, msg, sz), and may have
+--- disconnect(fd), error(fd, text), warning(fd, kilobytes), open(source, conf),
+--- command(cmd, source, ...); embed = true leaves starting the service to the caller.
+---@param handler table
+function gateserver.start(handler)
+	assert(handler.message, "a gate's handler needs message(fd, msg, sz)")
+	assert(handler.connect, "a gate's handler needs connect(fd, addr)")
+	local on, commands = events(handler), control(handler)
+
+	skynet.register_protocol {
+		name = "socket",
+		id = skynet.PTYPE_SOCKET,
+		unpack = function(msg, sz)
+			return netpack.filter(frames, msg, sz)
+		end,
+		dispatch = function(_, _, queue, event, ...)
+			frames = queue
+			if event then
+				on[event](...)
+			end
+		end,
+	}
+
+	local function serve()
+		skynet.dispatch("lua", function(_, source, cmd, ...)
+			local f = commands[cmd]
+			if f then
+				skynet.retpack(f(source, ...))
+			else
+				skynet.retpack(handler.command(cmd, source, ...))
+			end
+		end)
+	end
+
+	if handler.embed then
+		serve()
+	else
+		skynet.start(serve)
+	end
+end
+
+return gateserver
