@@ -1,0 +1,52 @@
+/*
+ * The data path of cluster mode: what its two ends share. See cluster_send.c, cluster_serve.c.
+ */
+#ifndef cluster_path_h
+#define cluster_path_h
+
+#include "skynet.h"
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Lua constructors. */
+int cluster_new_sender(lua_State *L);
+int cluster_new_server(lua_State *L);
+
+/* A map from session numbers to records; sessions are handed out in order. */
+struct session_map {
+	struct session_slot {
+		uint32_t key; /* 0: free */
+		void *value;
+	} *slot;
+	uint32_t size; /* power of two, or 0 */
+	uint32_t used;
+};
+
+void *session_get(const struct session_map *m, uint32_t key);
+/* The key must be free, and not 0. */
+void session_put(struct session_map *m, uint32_t key, void *value);
+void *session_take(struct session_map *m, uint32_t key);
+/* Any record, taken out; NULL when the map is empty. */
+void *session_take_any(struct session_map *m, uint32_t *key);
+void session_free(struct session_map *m);
+
+/* A message that arrives in parts. Takes memory as bytes arrive, never more than announced. */
+struct assembly {
+	uint8_t *data;
+	size_t have, room, total;
+};
+
+/* 0; -1: more than was announced. */
+int assembly_add(struct assembly *a, const uint8_t *data, size_t sz);
+void assembly_drop(struct assembly *a);
+
+/* The service's context of a VM; raises outside of services. */
+struct skynet_context *cluster_context(lua_State *L);
+
+/* Give a heap block to a socket. Failing means the link is gone, which is noticed elsewhere. */
+void cluster_write(struct skynet_context *ctx, int fd, void *block, size_t sz, bool low);
+
+#endif

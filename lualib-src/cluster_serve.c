@@ -1,0 +1,629 @@
+/*
+ * The accepting end of a cluster link: the data path of one clusteragent.
+ *
+ * Frames arrive as PTYPE_CLIENT messages from the gate. A request goes on to its target under a
+ * session of the agent's own, and the target's answer becomes an answer frame, without a
+ * coroutine. Names ("@name") are resolved through a cache; the first frame for an unknown one
+ * asks Lua, and it and later ones of that name wait for the answer, in order.
+ *
+ * Nothing a peer sends is trusted: a frame that breaks the protocol closes the link, with one
+ * line in the log; payloads are checked before a service unpacks them; partial messages are
+ * limited in number, size and age.
+ */
+#include "cluster_frame.h"
+#include "cluster_path.h"
+#include "lua-seri.h"
+#include "skynet_malloc.h"
+#include "skynet_runtime.h"
+#include "skynet_server.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define META "skynet.cluster.server"
+#define PTYPE_TRACE 12
+#define NAME_BUCKETS 64
+
+/* A request that waits for its name, or a name that is known. */
+struct waiting {
+	struct waiting *next;
+	uint32_t session;
+	bool push;
+	bool query;
+	bool traced; /* a tag stands before the payload */
+	size_t tag;
+	size_t sz;
+	uint8_t data[];
+};
+
+struct name {
+	struct name *next;
+	uint32_t handle; /* 0: being looked up */
+	struct waiting *first, **last;
+	size_t len;
+	char text[];
+};
+
+/* A request that arrives in parts. */
+struct large {
+	struct assembly parts;
+	bool push;
+	uint32_t handle;
+	char *name; /* instead of a handle */
+	size_t namelen;
+	uint64_t since; /* cs */
+	char *tag;
+	size_t taglen;
+};
+
+/* A request that was forwarded. */
+struct running {
+	uint32_t wire;
+	char *tag; /* traced: its tag */
+};
+
+struct server {
+	struct skynet_context *ctx;
+	int fd;
+	bool broken;
+	bool harbor; /* plain names may be global ones */
+	size_t max_message;
+	uint32_t max_partial;
+	uint32_t lives; /* cs a partial message may take */
+	struct session_map running;
+	struct session_map large;
+	uint64_t swept;
+	struct name *names[NAME_BUCKETS];
+	char *tag; /* announced, for the next request that resolves */
+	size_t taglen;
+};
+
+enum { UP_SERVER = 1, UP_DISPATCH, UP_LOOKUP, UP_BROKEN };
+
+/*
+ * ---- answers ----
+ */
+
+static void
+write_frame(struct server *s, uint32_t wire, int type, const void *data, size_t sz, bool low) {
+	uint8_t *block = skynet_malloc(sz + 7);
+	size_t n = cluster_write_answer(block, wire, type, sz);
+	if (sz)
+		memcpy(block + n, data, sz);
+	cluster_write(s->ctx, s->fd, block, n + sz, low);
+}
+
+static void
+answer_ok(struct server *s, uint32_t wire, const uint8_t *data, size_t sz) {
+	if (sz <= CLUSTER_PART) {
+		write_frame(s, wire, ANSWER_OK, data, sz, false);
+		return;
+	}
+	uint8_t total[4] = {(uint8_t)sz, (uint8_t)(sz >> 8), (uint8_t)(sz >> 16),
+	                    (uint8_t)(sz >> 24)};
+	write_frame(s, wire, ANSWER_BEGIN, total, sizeof(total), true);
+	while (sz > 0) {
+		size_t n = sz < CLUSTER_PART ? sz : CLUSTER_PART;
+		write_frame(s, wire, n == sz ? ANSWER_LAST : ANSWER_MIDDLE, data, n, true);
+		data += n;
+		sz -= n;
+	}
+}
+
+static void
+answer_error(struct server *s, uint32_t wire, bool push, const char *text) {
+	if (push)
+		skynet_error(s->ctx, "a push is dropped: %s", text);
+	else
+		write_frame(s, wire, ANSWER_ERROR, text, strlen(text), false);
+}
+
+/*
+ * ---- dispatching ----
+ */
+
+static void
+trace_line(struct server *s, const char *tag, const char *text) {
+	skynet_error(s->ctx, "<TRACE %s> %llu %s", tag, (unsigned long long)skynet_now_ns(), text);
+}
+
+static char *
+copy_text(const char *text, size_t sz) {
+	char *p = skynet_malloc(sz + 1);
+	memcpy(p, text, sz);
+	p[sz] = '\0';
+	return p;
+}
+
+struct target {
+	uint32_t handle;
+	const char *name; /* ".name", ":hex" or a global one, NUL-terminated */
+};
+
+static int
+send_to(struct server *s, const struct target *to, int type, int session, const void *msg,
+        size_t sz) {
+	if (to->name)
+		return skynet_sendname(s->ctx, 0, to->name, type, session, (void *)msg, sz);
+	return skynet_send(s->ctx, 0, to->handle, type, session, (void *)msg, sz);
+}
+
+/* Pass a request on. `tag` may be NULL. */
+static void
+forward(struct server *s, const struct target *to, uint32_t wire, bool push, const uint8_t *data,
+        size_t sz, const char *tag, size_t taglen) {
+	char why[128];
+	if (seri_check(data, sz, why, sizeof(why)) != 0) {
+		answer_error(s, wire, push, why);
+		return;
+	}
+	int session = 0;
+	if (!push) {
+		do {
+			session = skynet_context_newsession(s->ctx);
+		} while (session_get(&s->running, (uint32_t)session) != NULL);
+	}
+	if (tag && !push) {
+		trace_line(s, tag, "tracecall begin");
+		(void)send_to(s, to, PTYPE_TRACE, 0, tag, taglen);
+	}
+	if (send_to(s, to, PTYPE_RESERVED_LUA, session, sz ? data : NULL, sz) < 0) {
+		answer_error(s, wire, push, "call to invalid address");
+		return;
+	}
+	if (push)
+		return;
+	struct running *r = skynet_calloc(1, sizeof(*r));
+	r->wire = wire;
+	r->tag = tag ? copy_text(tag, taglen) : NULL;
+	session_put(&s->running, (uint32_t)session, r);
+}
+
+/* The answer of a target; false when it isn't one of ours. */
+static bool
+on_answer(struct server *s, int type, int session, const void *msg, size_t sz) {
+	struct running *r = session_take(&s->running, (uint32_t)session);
+	if (r == NULL)
+		return false;
+	if (type == PTYPE_RESPONSE) {
+		if (r->tag)
+			trace_line(s, r->tag, "tracecall end");
+		answer_ok(s, r->wire, msg, sz);
+	} else {
+		answer_error(s, r->wire, false, "call failed");
+	}
+	skynet_free(r->tag);
+	skynet_free(r);
+	return true;
+}
+
+/*
+ * ---- names ----
+ */
+
+static struct name **
+name_place(struct server *s, const char *text, size_t len) {
+	uint32_t h = 5381;
+	for (size_t i = 0; i < len; i++)
+		h = h * 33 + (unsigned char)text[i];
+	struct name **p = &s->names[h % NAME_BUCKETS];
+	while (*p && ((*p)->len != len || memcmp((*p)->text, text, len) != 0))
+		p = &(*p)->next;
+	return p;
+}
+
+/* A serialised handle, as the answer to a query. */
+static void
+answer_query(struct server *s, uint32_t wire, uint32_t handle) {
+	uint8_t b[9];
+	if (handle == 0) {
+		answer_error(s, wire, false, "name not found");
+	} else if (handle < 0x100) {
+		b[0] = 0x0a;
+		b[1] = (uint8_t)handle;
+		write_frame(s, wire, ANSWER_OK, b, 2, false);
+	} else if (handle < 0x10000) {
+		uint16_t h = (uint16_t)handle;
+		b[0] = 0x12;
+		memcpy(b + 1, &h, sizeof(h));
+		write_frame(s, wire, ANSWER_OK, b, 3, false);
+	} else if (handle <= INT32_MAX) {
+		int32_t d = (int32_t)handle;
+		b[0] = 0x22;
+		memcpy(b + 1, &d, sizeof(d));
+		write_frame(s, wire, ANSWER_OK, b, 5, false);
+	} else {
+		int64_t q = handle;
+		b[0] = 0x32;
+		memcpy(b + 1, &q, sizeof(q));
+		write_frame(s, wire, ANSWER_OK, b, 9, false);
+	}
+}
+
+/* A request whose name is resolved; handle 0: there's no such name. */
+static void
+resolved(struct server *s, uint32_t handle, const struct waiting *w) {
+	const uint8_t *payload = w->data + w->tag;
+	if (w->query) {
+		answer_query(s, w->session, handle);
+	} else if (handle == 0) {
+		answer_error(s, w->session, w->push, "Invalid name");
+	} else {
+		struct target to = {.handle = handle};
+		forward(s, &to, w->session, w->push, payload, w->sz,
+		        w->traced ? (const char *)w->data : NULL, w->tag);
+	}
+}
+
+static struct waiting *
+make_waiting(uint32_t wire, bool push, bool query, const uint8_t *data, size_t sz, const char *tag,
+             size_t taglen) {
+	struct waiting *w = skynet_calloc(1, sizeof(*w) + taglen + sz + 1);
+	w->session = wire;
+	w->push = push;
+	w->query = query;
+	w->traced = tag != NULL;
+	w->tag = taglen;
+	w->sz = sz;
+	if (taglen)
+		memcpy(w->data, tag, taglen);
+	if (sz)
+		memcpy(w->data + taglen, data, sz);
+	return w;
+}
+
+/* A request to "@name", or a query for it: `text` is without the @. */
+static void
+by_name(lua_State *L, struct server *s, const char *text, size_t len, struct waiting *w) {
+	struct name **p = name_place(s, text, len);
+	struct name *n = *p;
+	if (n && n->handle) {
+		resolved(s, n->handle, w);
+		skynet_free(w);
+		return;
+	}
+	bool ask = n == NULL;
+	if (ask) {
+		n = skynet_calloc(1, sizeof(*n) + len + 1);
+		memcpy(n->text, text, len);
+		n->len = len;
+		n->last = &n->first;
+		*p = n;
+	}
+	*n->last = w;
+	n->last = &w->next;
+	if (ask) {
+		lua_pushvalue(L, lua_upvalueindex(UP_LOOKUP));
+		lua_pushlstring(L, text, len);
+		lua_call(L, 1, 0);
+	}
+}
+
+static void
+free_name(struct name *n) {
+	while (n->first) {
+		struct waiting *w = n->first;
+		n->first = w->next;
+		skynet_free(w);
+	}
+	skynet_free(n);
+}
+
+/*
+ * ---- requests ----
+ */
+
+/* The name in a query's payload: a string, or a number's text. Returns false for others. */
+static bool
+query_name(lua_State *L, const uint8_t *data, size_t sz) {
+	int n = seri_check(data, sz, (char[64]){0}, 64) == 0 ? seri_unpack(L, data, sz) : 0;
+	if (n < 1 || (lua_type(L, -n) != LUA_TSTRING && lua_type(L, -n) != LUA_TNUMBER))
+		return false;
+	lua_pushvalue(L, -n);
+	return true;
+}
+
+static void
+take_tag(struct server *s, char **tag, size_t *len) {
+	*tag = s->tag;
+	*len = s->taglen;
+	s->tag = NULL;
+	s->taglen = 0;
+}
+
+/* A whole request. From parts (large != NULL), its tag came with the first one. */
+static void
+dispatch(lua_State *L, struct server *s, const struct cluster_address *to, uint32_t wire,
+         bool push, const uint8_t *data, size_t sz, const struct large *large) {
+	char *tag = large ? large->tag : NULL;
+	size_t taglen = large ? large->taglen : 0;
+	if (to->name == NULL && to->handle == 0) {
+		if (query_name(L, data, sz)) {
+			size_t len;
+			const char *text = lua_tolstring(L, -1, &len);
+			by_name(L, s, text, len, make_waiting(wire, false, true, NULL, 0, NULL, 0));
+		} else {
+			answer_error(s, wire, false, "name not found");
+		}
+		return;
+	}
+	/* a push doesn't use the tag up */
+	if (large == NULL && !push)
+		take_tag(s, &tag, &taglen);
+	if (to->name && to->namelen > 0 && to->name[0] == '@') {
+		by_name(L, s, to->name + 1, to->namelen - 1,
+		        make_waiting(wire, push, false, data, sz, tag, taglen));
+	} else if (to->name && (to->namelen == 0 ||
+	                        (to->name[0] != '.' && to->name[0] != ':' && !s->harbor))) {
+		answer_error(s, wire, push, "Invalid name");
+	} else if (to->name) {
+		char text[CLUSTER_NAME_MAX + 1];
+		memcpy(text, to->name, to->namelen);
+		text[to->namelen] = '\0';
+		struct target t = {.name = text};
+		forward(s, &t, wire, push, data, sz, tag, taglen);
+	} else {
+		struct target t = {.handle = to->handle};
+		forward(s, &t, wire, push, data, sz, tag, taglen);
+	}
+	if (large == NULL)
+		skynet_free(tag);
+}
+
+static void
+free_large(struct large *l) {
+	assembly_drop(&l->parts);
+	skynet_free(l->name);
+	skynet_free(l->tag);
+	skynet_free(l);
+}
+
+/* Drop partial messages that take too long. */
+static void
+sweep(struct server *s) {
+	uint64_t now = skynet_now();
+	if (s->lives == 0 || s->large.used == 0 || now - s->swept < 100)
+		return;
+	s->swept = now;
+	for (uint32_t i = 0; i < s->large.size; i++) {
+		struct large *l = s->large.slot[i].key ? s->large.slot[i].value : NULL;
+		if (l && now - l->since > s->lives) {
+			uint32_t wire = s->large.slot[i].key;
+			(void)session_take(&s->large, wire);
+			answer_error(s, wire, l->push, "Invalid large req (it took too long)");
+			free_large(l);
+			i--; /* another may have moved here */
+		}
+	}
+}
+
+/* Returns NULL, or what is wrong. */
+static const char *
+begin_large(struct server *s, const struct cluster_request *r) {
+	sweep(s);
+	if (r->session == 0 || session_get(&s->large, r->session))
+		return "a large request begins twice";
+	if (r->total > s->max_message)
+		return "a large request is larger than cluster_max_message allows";
+	if (s->large.used >= s->max_partial)
+		return "too many unfinished large requests";
+	struct large *l = skynet_calloc(1, sizeof(*l));
+	l->parts.total = r->total;
+	l->push = r->push;
+	l->handle = r->to.handle;
+	l->since = skynet_now();
+	if (r->to.name) {
+		l->name = copy_text(r->to.name, r->to.namelen);
+		l->namelen = r->to.namelen;
+	}
+	take_tag(s, &l->tag, &l->taglen);
+	session_put(&s->large, r->session, l);
+	return NULL;
+}
+
+static const char *
+add_part(lua_State *L, struct server *s, const struct cluster_request *r) {
+	struct large *l = session_get(&s->large, r->session);
+	if (l == NULL)
+		return "a part of a large request that never began";
+	if (assembly_add(&l->parts, r->data, r->sz) != 0)
+		return "a large request exceeds its announced size";
+	if (r->kind == CLUSTER_MIDDLE)
+		return NULL;
+	(void)session_take(&s->large, r->session);
+	if (l->parts.have != l->parts.total) {
+		answer_error(s, r->session, l->push, "Invalid large req");
+	} else {
+		struct cluster_address to = {l->name, l->namelen, l->handle};
+		dispatch(L, s, &to, r->session, l->push, l->parts.data, l->parts.have, l);
+	}
+	free_large(l);
+	return NULL;
+}
+
+static void
+broken(lua_State *L, struct server *s, const char *why) {
+	s->broken = true; /* what is still under way is ignored */
+	lua_pushvalue(L, lua_upvalueindex(UP_BROKEN));
+	lua_pushstring(L, why);
+	lua_call(L, 1, 0);
+}
+
+static void
+on_frame(lua_State *L, struct server *s, const uint8_t *body, size_t sz) {
+	struct cluster_request r;
+	char text[128];
+	const char *why = NULL;
+	if (cluster_read_request(body, sz, &r, text, sizeof(text)) != 0) {
+		broken(L, s, text);
+		return;
+	}
+	switch (r.kind) {
+	case CLUSTER_COMPLETE:
+		dispatch(L, s, &r.to, r.session, r.push, r.data, r.sz, NULL);
+		break;
+	case CLUSTER_BEGIN:
+		why = begin_large(s, &r);
+		break;
+	case CLUSTER_TRACE:
+		skynet_free(s->tag);
+		s->tag = copy_text((const char *)r.data, r.sz);
+		s->taglen = r.sz;
+		break;
+	default:
+		why = add_part(L, s, &r);
+	}
+	if (why)
+		broken(L, s, why);
+}
+
+/* callback(type, msg, sz, session, source) */
+static int
+filter(lua_State *L) {
+	struct server *s = lua_touserdata(L, lua_upvalueindex(UP_SERVER));
+	int type = (int)lua_tointeger(L, 1);
+	int session = (int)lua_tointeger(L, 4);
+	void *msg = lua_touserdata(L, 2);
+	size_t sz = (size_t)lua_tointeger(L, 3);
+	if (type == PTYPE_CLIENT) {
+		if (session == s->fd && !s->broken)
+			on_frame(L, s, msg, sz);
+		return 0;
+	}
+	if ((type == PTYPE_RESPONSE || type == PTYPE_ERROR) && session > 0 &&
+	    on_answer(s, type, session, msg, sz))
+		return 0;
+	lua_settop(L, 5);
+	lua_pushvalue(L, lua_upvalueindex(UP_DISPATCH));
+	lua_insert(L, 1);
+	lua_call(L, 5, 0);
+	return 0;
+}
+
+/*
+ * ---- methods ----
+ */
+
+static struct server *
+check_server(lua_State *L) {
+	return luaL_checkudata(L, 1, META);
+}
+
+/* resolved(name, handle | nil): what was looked up; requests for it go on. */
+static int
+lresolved(lua_State *L) {
+	struct server *s = check_server(L);
+	size_t len;
+	const char *text = luaL_checklstring(L, 2, &len);
+	uint32_t handle = (uint32_t)luaL_optinteger(L, 3, 0);
+	struct name **p = name_place(s, text, len);
+	struct name *n = *p;
+	if (n == NULL)
+		return 0;
+	struct waiting *w = n->first;
+	n->first = NULL;
+	n->last = &n->first;
+	n->handle = handle;
+	if (handle == 0) {
+		*p = n->next; /* it isn't remembered that a name is missing */
+		free_name(n);
+	}
+	while (w) {
+		struct waiting *next = w->next;
+		resolved(s, handle, w);
+		skynet_free(w);
+		w = next;
+	}
+	return 0;
+}
+
+/* namechange(): forget all names that are known. */
+static int
+lnamechange(lua_State *L) {
+	struct server *s = check_server(L);
+	for (int i = 0; i < NAME_BUCKETS; i++) {
+		for (struct name **p = &s->names[i]; *p;) {
+			struct name *n = *p;
+			if (n->handle) {
+				*p = n->next;
+				free_name(n);
+			} else {
+				p = &n->next;
+			}
+		}
+	}
+	return 0;
+}
+
+static int
+server_gc(lua_State *L) {
+	struct server *s = lua_touserdata(L, 1);
+	struct running *r;
+	struct large *l;
+	uint32_t key;
+	while ((r = session_take_any(&s->running, &key)) != NULL) {
+		skynet_free(r->tag);
+		skynet_free(r);
+	}
+	while ((l = session_take_any(&s->large, &key)) != NULL)
+		free_large(l);
+	session_free(&s->running);
+	session_free(&s->large);
+	for (int i = 0; i < NAME_BUCKETS; i++) {
+		while (s->names[i]) {
+			struct name *n = s->names[i];
+			s->names[i] = n->next;
+			free_name(n);
+		}
+	}
+	skynet_free(s->tag);
+	s->tag = NULL;
+	return 0;
+}
+
+static lua_Integer
+option(lua_State *L, const char *name) {
+	lua_getfield(L, 1, name);
+	lua_Integer n = lua_tointeger(L, -1);
+	lua_pop(L, 1);
+	return n;
+}
+
+/*
+ * server(options, dispatch, lookup, broken) -> server, callback. options: fd, max_message
+ * (bytes), max_partial (number), partial_time (cs), harbor (1: plain names may be global).
+ * lookup(name) is called for a name that isn't known, broken(reason) when the peer broke the
+ * protocol; neither may block.
+ */
+int
+cluster_new_server(lua_State *L) {
+	static const luaL_Reg methods[] = {
+		{"resolved", lresolved}, {"namechange", lnamechange}, {NULL, NULL}};
+	struct skynet_context *ctx = cluster_context(L);
+	luaL_checktype(L, 1, LUA_TTABLE);
+	for (int i = 2; i <= 4; i++)
+		luaL_checktype(L, i, LUA_TFUNCTION);
+	struct server *s = lua_newuserdatauv(L, sizeof(*s), 0);
+	memset(s, 0, sizeof(*s));
+	s->ctx = ctx;
+	s->fd = (int)option(L, "fd");
+	s->max_message = (size_t)option(L, "max_message");
+	s->max_partial = (uint32_t)option(L, "max_partial");
+	s->lives = (uint32_t)option(L, "partial_time");
+	s->harbor = option(L, "harbor") != 0;
+	if (luaL_newmetatable(L, META)) {
+		luaL_newlib(L, methods);
+		lua_setfield(L, -2, "__index");
+		lua_pushcfunction(L, server_gc);
+		lua_setfield(L, -2, "__gc");
+	}
+	lua_setmetatable(L, -2);
+	lua_pushvalue(L, -1);
+	for (int i = 2; i <= 4; i++)
+		lua_pushvalue(L, i);
+	lua_pushcclosure(L, filter, 4);
+	skynet_context_cork(ctx, 1);
+	return 2;
+}
