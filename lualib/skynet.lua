@@ -787,18 +787,9 @@ function skynet.queryservice(global, ...)
 	return assert(skynet.call(".service", "lua", "QUERY", global, ...))
 end
 
---- Let f(...) answer the debug command INFO.
----@param f function
-function skynet.info_func(f)
-	require "skynet.debug".info_func(f)
-end
-
--- The debug protocol needs the module complete.
-local skynet_debug = require "skynet.debug"
-skynet.info_func = nil
-skynet_debug.init(skynet, {
+require "skynet.debug".init(skynet, {
 	dispatch = skynet.dispatch_message,
-	suspend = d.leave,
+	tasks = d.tasks,
 })
 
 return skynet

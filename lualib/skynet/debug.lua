@@ -113,6 +113,18 @@ local function make_commands(skynet, export)
 		skynet.retpack(skynet.dispatch(pname) ~= nil)
 	end
 
+	-- calls this service waits for, and from which line they were made
+	function command.WAITS()
+		local list = {}
+		for co, task in pairs(export.tasks()) do
+			if task.callee then
+				local where = debug.traceback(co, nil, 0):match "\n%s*([^%[%s][^\n]*:%d+): in" or "?"
+				list[#list + 1] = { to = task.callee, session = task.waiting, where = where }
+			end
+		end
+		skynet.retpack(list)
+	end
+
 	function command.PING()
 		skynet.ret()
 	end
@@ -143,7 +155,7 @@ end
 
 --- Install the protocol. For skynet.lua only.
 ---@param skynet skynet
----@param export table  { dispatch = the service's dispatch_message }
+---@param export table  { dispatch = the service's dispatch_message, tasks = list of coroutines }
 function M.init(skynet, export)
 	local command = make_commands(skynet, export)
 
