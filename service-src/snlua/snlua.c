@@ -136,10 +136,13 @@ start_vm(struct snlua *l, const char *param, size_t sz) {
 	return 0;
 }
 
+/* Tell the launcher, whose caller waits. Without one it's the node itself that can't start. */
 static void
-report_launcher_error(struct skynet_context *ctx) {
-	/* a launcher that isn't there waits for nobody */
-	(void)skynet_sendname(ctx, 0, ".launcher", PTYPE_TEXT, 0, "ERROR", 5);
+report_failed_start(struct skynet_context *ctx) {
+	if (skynet_sendname(ctx, 0, ".launcher", PTYPE_TEXT, 0, "ERROR", 5) < 0) {
+		skynet_error(ctx, "the node can't start");
+		skynet_command(ctx, "ABORT", "1");
+	}
 }
 
 static int
@@ -156,7 +159,7 @@ first_message(struct skynet_context *ctx, void *ud, int type, int session, uint3
 	unsigned e = atomic_load_explicit(&l->hooks.epoch, memory_order_relaxed);
 	atomic_store_explicit(&l->hooks.epoch, e + 1, memory_order_relaxed);
 	if (start_vm(l, msg ? msg : "", sz) != 0) {
-		report_launcher_error(ctx);
+		report_failed_start(ctx);
 		skynet_command(ctx, "EXIT", NULL);
 	}
 	atomic_store_explicit(&l->hooks.epoch, e + 2, memory_order_relaxed);
