@@ -25,6 +25,11 @@ ifneq ($(SAN),)
 MALLOC := libc
 SANFLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer
 OPT := -O1 -g
+ifeq ($(SAN),thread)
+# Lua leaves functions by longjmp, which would overflow the sanitizer's own record of the stack
+SANFLAGS += $(if $(findstring clang,$(CC)),-mllvm -tsan-instrument-func-entry-exit=0,--param \
+	tsan-instrument-func-entry-exit=0)
+endif
 else ifneq ($(DEBUG),)
 OPT := -O0 -g3
 else
