@@ -15,9 +15,14 @@
  * woken counts as `searching` until it found something, and wakes the next one itself if there's
  * more; so a burst wakes workers one after another instead of all at once.
  *
- * What none of this catches (a worker that got stuck with a service in its next slot, or that
- * left the poller to run something long) is found by the watchdog within about a millisecond:
- * scheduler_rescue.
+ * The next slot belongs to its worker until that has run something for STALE ticks; then anyone
+ * who searches may take it.
+ * Filling it costs no wake-up as a rule, since the worker gets there itself at once. But a sender
+ * that has run for long already, or whose last nudge is some time ago, wakes a sleeper, which
+ * watches the slot until it's empty or stale. Nudges that turn out needless get rarer.
+ *
+ * What none of this catches (a worker that left the poller to run something long, a nudge that
+ * was saved) is found by the watchdog within about a millisecond: scheduler_rescue.
  */
 #include "scheduler.h"
 
@@ -37,11 +42,16 @@
 #define NEXT_STREAK 32 /* services run from the next slot before the queue gets a turn */
 #define STEAL_MAX 16
 
+/* ticks of the processor's counter: about 3 per ns on x86 */
 #if defined(__x86_64__)
-#define LOOK_TICKS 300000 /* about 100 us at 3 GHz */
+#define TICKS_US 3000
 #else
-#define LOOK_TICKS 100000 /* ns */
+#define TICKS_US 1000
 #endif
+#define LOOK_TICKS (100 * TICKS_US)
+#define STALE (10 * TICKS_US)     /* a next slot this old may be taken by others */
+#define NUDGE_MIN (50 * TICKS_US) /* between two nudges of one worker */
+#define NUDGE_MAX (1000 * TICKS_US)
 
 struct queue {
 	struct spinlock lock;
@@ -51,6 +61,10 @@ struct queue {
 
 struct worker {
 	_Atomic(struct skynet_context *) next;
+	_Atomic uint64_t began; /* when it took up what it does now */
+	_Atomic uint64_t nudge_gap;
+	uint64_t nudged;
+	bool polling;
 	struct queue queue;
 	/* what it does, for the watchdog; relaxed: a diagnosis, not a decision */
 	atomic_uint version;
@@ -77,7 +91,7 @@ static struct {
 	atomic_int sleepers;  /* workers that announced to sleep, or do */
 	atomic_int searching; /* woken, and looking for work */
 	atomic_int role;      /* the waiting role is taken */
-	atomic_int waiting;   /* ... and its holder may be asleep in it */
+	_Atomic(struct worker *) keeper; /* ... and its holder may be asleep in it */
 	struct spinlock park_lock;
 	struct worker *parked;
 	atomic_bool quit;
@@ -162,6 +176,21 @@ unpark_one(void) {
 	return w;
 }
 
+/* Wake the worker that holds the waiting role, if it may be asleep. */
+static void
+wake_keeper(void) {
+	struct worker *w = atomic_load(&S.keeper);
+	if (w == NULL)
+		return;
+	if (S.dedicated == 0) {
+		S.poller.wake(0);
+	} else {
+		/* release: pairs with the load in wait_in_role */
+		atomic_store_explicit(&w->signal, 1, memory_order_release);
+		futex_wake(&w->signal);
+	}
+}
+
 static void
 wake_worker(void) {
 	struct worker *w = unpark_one();
@@ -170,8 +199,8 @@ wake_worker(void) {
 		atomic_fetch_add(&S.searching, 1);
 		atomic_store_explicit(&w->signal, 1, memory_order_release);
 		futex_wake(&w->signal);
-	} else if (S.dedicated == 0 && atomic_load(&S.waiting)) {
-		S.poller.wake(0);
+	} else {
+		wake_keeper();
 	}
 }
 
@@ -183,6 +212,19 @@ notify(void) {
 		return;
 	if (atomic_load_explicit(&S.searching, memory_order_relaxed) > 0)
 		return;
+	wake_worker();
+}
+
+/* Our next slot was filled while others sleep: does one have to look after it? */
+static void
+nudge(struct worker *w) {
+	if (w->polling || atomic_load_explicit(&S.searching, memory_order_relaxed) > 0)
+		return;
+	uint64_t now = clock_ticks();
+	if (now - atomic_load_explicit(&w->began, memory_order_relaxed) < STALE &&
+	    now - w->nudged < atomic_load_explicit(&w->nudge_gap, memory_order_relaxed))
+		return;
+	w->nudged = now;
 	wake_worker();
 }
 
@@ -199,6 +241,8 @@ scheduler_ready(struct skynet_context *ctx) {
 	if (old) {
 		queue_push(&w->queue, old);
 		notify();
+	} else if (atomic_load_explicit(&S.sleepers, memory_order_relaxed) > 0) {
+		nudge(w);
 	}
 }
 
@@ -235,13 +279,67 @@ find_own(struct worker *w) {
 }
 
 static struct skynet_context *
-steal(struct worker *w) {
+steal_queued(struct worker *w) {
 	struct skynet_context *ctx = queue_share(&S.injected, w);
 	for (int i = 1; ctx == NULL && i < S.workers; i++) {
 		struct worker *victim = &S.worker[(w->index + i) % S.workers];
 		ctx = queue_share(&victim->queue, w);
 	}
 	return ctx;
+}
+
+/* Take a next slot that its worker doesn't get to. `young`: there's one that may become stale. */
+static struct skynet_context *
+steal_next(struct worker *w, uint64_t now, bool *young) {
+	for (int i = 1; i < S.workers; i++) {
+		struct worker *victim = &S.worker[(w->index + i) % S.workers];
+		if (atomic_load_explicit(&victim->next, memory_order_relaxed) == NULL)
+			continue;
+		uint64_t began = atomic_load_explicit(&victim->began, memory_order_relaxed);
+		if ((int64_t)(now - began) < STALE) {
+			*young = true;
+			continue;
+		}
+		struct skynet_context *ctx = take_next(victim);
+		if (ctx) {
+			atomic_store_explicit(&victim->nudge_gap, NUDGE_MIN, memory_order_relaxed);
+			return ctx;
+		}
+	}
+	return NULL;
+}
+
+/* A watch that ended without a theft: who nudges us may do so more rarely. */
+static void
+calm_down(struct worker *w) {
+	for (int i = 1; i < S.workers; i++) {
+		struct worker *other = &S.worker[(w->index + i) % S.workers];
+		uint64_t gap = atomic_load_explicit(&other->nudge_gap, memory_order_relaxed);
+		if (gap < NUDGE_MAX)
+			atomic_store_explicit(&other->nudge_gap, gap * 2, memory_order_relaxed);
+	}
+}
+
+/* Work of others. Watches young next slots for a moment. */
+static struct skynet_context *
+steal(struct worker *w) {
+	uint64_t begin = clock_ticks();
+	bool watched = false;
+	for (uint64_t now = begin; now - begin < STALE + STALE / 2; now = clock_ticks()) {
+		bool young = false;
+		struct skynet_context *ctx = steal_queued(w);
+		if (ctx == NULL)
+			ctx = steal_next(w, now, &young);
+		if (ctx)
+			return ctx;
+		if (!young)
+			break;
+		watched = true;
+		atomic_pause_();
+	}
+	if (watched)
+		calm_down(w);
+	return NULL;
 }
 
 /* Look at the poller, unless somebody waits in it, and at the timers. */
@@ -256,7 +354,9 @@ look_around(struct worker *w, uint64_t now) {
 	if (S.dedicated > 0 || atomic_load_explicit(&S.role, memory_order_relaxed))
 		return;
 	if (atomic_exchange_explicit(&S.role, 1, memory_order_acquire) == 0) {
+		w->polling = true;
 		S.poller.wait(0, 0);
+		w->polling = false;
 		atomic_store_explicit(&S.role, 0, memory_order_release);
 	}
 }
@@ -277,24 +377,24 @@ withdraw(void) {
 	atomic_fetch_sub(&S.sleepers, 1);
 }
 
-/* Wait in the poller as the one that holds the role. */
+/* Wait in the poller as the one that holds the role. Returns counted as searching. */
 static void
 wait_in_role(struct worker *w) {
-	atomic_store(&S.waiting, 1);
+	atomic_store_explicit(&w->signal, 0, memory_order_relaxed);
+	atomic_store(&S.keeper, w);
 	announce();
 	if (!work_available() && !atomic_load(&S.quit)) {
 		int64_t timeout = timer_wait_ns();
-		if (S.dedicated == 0) {
+		w->polling = true;
+		if (S.dedicated == 0)
 			S.poller.wait(0, timeout);
-		} else {
-			unsigned none = atomic_load_explicit(&w->signal, memory_order_acquire);
-			if (none == 0)
-				futex_wait(&w->signal, 0, timeout);
-			atomic_store(&w->signal, 0);
-		}
+		else if (atomic_load_explicit(&w->signal, memory_order_acquire) == 0)
+			futex_wait(&w->signal, 0, timeout);
+		w->polling = false;
 	}
+	atomic_fetch_add(&S.searching, 1);
 	withdraw();
-	atomic_store(&S.waiting, 0);
+	atomic_store(&S.keeper, NULL);
 	atomic_store_explicit(&S.role, 0, memory_order_release);
 	timer_advance();
 }
@@ -335,50 +435,60 @@ park(struct worker *w) {
 	withdraw();
 }
 
-/* Nothing to run: take the waiting role or park. True: this worker counts as searching. */
-static bool
+/* Nothing to run: take the waiting role or park. Returns counted as searching. */
+static void
 sleep_idle(struct worker *w) {
 	epoch_leave();
 	epoch_collect();
-	bool searching = false;
 	watchdog_idle(w->index);
 	if (atomic_exchange_explicit(&S.role, 1, memory_order_acquire) == 0) {
 		wait_in_role(w);
 	} else {
-		timer_shorten(&S.poller);
+		if (timer_due_sooner())
+			wake_keeper();
 		park(w);
-		searching = true;
 	}
 	watchdog_busy(w->index);
 	epoch_enter();
-	return searching;
+}
+
+static struct skynet_context *
+find_work(struct worker *w, bool searching) {
+	struct skynet_context *ctx = find_own(w);
+	if (ctx == NULL)
+		ctx = steal(w);
+	/* the last searcher hands on what it leaves behind */
+	if (searching && atomic_fetch_sub(&S.searching, 1) == 1 && ctx && work_available())
+		notify();
+	return ctx;
+}
+
+static uint64_t
+begin_work(struct worker *w) {
+	uint64_t now = clock_ticks();
+	atomic_store_explicit(&w->began, now, memory_order_relaxed);
+	return now;
 }
 
 static void *
 worker_main(void *p) {
 	struct worker *w = p;
-	struct skynet_context *ctx;
 	bool searching = false;
 	self = w;
 	skynet_initthread(THREAD_WORKER);
 	epoch_enter();
 	watchdog_busy(w->index);
+	(void)begin_work(w);
 	while (!atomic_load_explicit(&S.quit, memory_order_relaxed)) {
-		ctx = find_own(w);
-		if (ctx == NULL)
-			ctx = steal(w);
-		if (searching) {
-			searching = false;
-			/* the last searcher hands on what it leaves behind */
-			if (atomic_fetch_sub(&S.searching, 1) == 1 && ctx && work_available())
-				notify();
-		}
+		struct skynet_context *ctx = find_work(w, searching);
+		searching = ctx == NULL;
 		if (ctx == NULL) {
-			searching = sleep_idle(w);
+			sleep_idle(w);
+			(void)begin_work(w);
 			continue;
 		}
 		service_run(ctx);
-		uint64_t now = clock_ticks();
+		uint64_t now = begin_work(w);
 		if (now - w->looked > LOOK_TICKS) {
 			epoch_leave();
 			epoch_collect();
@@ -474,8 +584,10 @@ scheduler_init(int workers, int dedicated, const struct poller *poller) {
 	S.workers = workers;
 	S.dedicated = dedicated;
 	S.poller = *poller;
-	for (int i = 0; i < workers; i++)
+	for (int i = 0; i < workers; i++) {
 		S.worker[i].index = i;
+		atomic_init(&S.worker[i].nudge_gap, NUDGE_MIN);
+	}
 	return 0;
 }
 

@@ -225,10 +225,9 @@ timer_wait_ns(void) {
 	return at > now ? (int64_t)(at - now) : 0;
 }
 
-void
-timer_shorten(const struct poller *poller) {
-	if (atomic_load(&T.due) < atomic_load(&T.armed))
-		poller->wake(0);
+bool
+timer_due_sooner(void) {
+	return atomic_load(&T.due) < atomic_load(&T.armed);
 }
 
 uint64_t

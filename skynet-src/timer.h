@@ -2,15 +2,14 @@
 #ifndef skynet_timer_wheel_h
 #define skynet_timer_wheel_h
 
+#include <stdbool.h>
 #include <stdint.h>
-
-struct poller;
 
 /* Send the messages of all timers that are due. Any thread; does nothing while another does. */
 void timer_advance(void);
 /* How long a thread may wait from now on: ns until the next expiry, -1 without timers. */
 int64_t timer_wait_ns(void);
-/* Before parking: a timer may be due earlier than the waiting worker expects. */
-void timer_shorten(const struct poller *poller);
+/* Before parking: is a timer due earlier than the waiting worker expects? */
+bool timer_due_sooner(void);
 
 #endif
