@@ -99,7 +99,8 @@ skynet.trash = c.trash
 skynet.send = d.send
 
 --- Send a message that is packed already.
----@type fun(addr: integer|string, typename: string|integer, msg: string|lightuserdata, sz: integer|nil): integer|false|nil
+---@type fun(addr: integer|string, typename: string|integer,
+--- msg: string|lightuserdata, sz: integer|nil): integer|false|nil
 --- A light userdata block of `sz` bytes is given away, whatever the result.
 skynet.rawsend = d.rawsend
 
@@ -110,7 +111,8 @@ skynet.rawsend = d.rawsend
 skynet.call = d.call
 
 --- Ask with a message that is packed already.
----@type fun(addr: integer|string, typename: string|integer, msg: string|lightuserdata, sz: integer|nil): lightuserdata, integer
+---@type fun(addr: integer|string, typename: string|integer,
+--- msg: string|lightuserdata, sz: integer|nil): lightuserdata, integer
 --- The answer's block is borrowed until the coroutine blocks or ends.
 skynet.rawcall = d.rawcall
 

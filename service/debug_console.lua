@@ -193,8 +193,8 @@ local function accept(id, from)
 end
 
 skynet.start(function()
-	local bound
-	listen_id, _, bound = socket.listen(ip, port)
+	local id, _, bound = socket.listen(ip, port)
+	listen_id = id
 	skynet.error(("Start debug console at %s:%d"):format(ip, bound))
 	socket.start(listen_id, accept)
 	skynet.info_func(function()

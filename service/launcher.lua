@@ -188,14 +188,15 @@ local function shutdown()
 			break
 		end
 		if services[handle] and services[handle]:find "^snlua" and not pending[handle] then
+			local ended -- answered, or failed: both are fine
 			for _ in skynet.request { handle, "debug", "SHUTDOWN" }:select(left) do
-				-- answered, or failed: both are fine
-				goto continue
+				ended = true
 			end
-			skynet.error(("%s %s took too long to end"):format(address_of(handle),
-				services[handle] or ""))
+			if not ended then
+				skynet.error(("%s %s took too long to end"):format(address_of(handle),
+					services[handle] or ""))
+			end
 		end
-		::continue::
 	end
 	skynet.abort()
 end

@@ -12,7 +12,6 @@ local status = coroutine.status
 local close = coroutine.close
 local isyieldable = coroutine.isyieldable
 local create = coroutine.create
-local select = select
 local error = error
 
 ---@class skynet.coroutine : coroutinelib

@@ -34,8 +34,9 @@ local function plain()
 	for i = 1, #t do
 		t[i].sum = t[i][1] + #t[i].name
 	end
-	t = nil
+	t = {}
 	collectgarbage()
+	assert(#t == 0)
 	local parts = {}
 	for i = 1, 200000 do
 		parts[#parts + 1] = string.format("%d:%s", i, ("a"):rep(i % 10))

@@ -127,9 +127,11 @@ describe("a node", function()
 			local u, s = stat:match "%) %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) (%d+)"
 			return u + s
 		end
+		-- the thread sanitizer has a thread of its own that wakes up now and then
+		local sanitized = io.open("/proc/" .. n.pid .. "/maps"):read "a":find "tsan"
 		local before = ticks()
 		require "testkit".sleep(2)
-		assert.equal(before, ticks())
+		assert.is_true(ticks() - before <= (sanitized and 5 or 0))
 		n:kill()
 	end)
 end)
