@@ -156,6 +156,16 @@ remember_tag(lua_State *L, struct vm *vm, const struct message *m) {
  */
 
 static void
+remember_forgotten(struct vm *vm, const struct task *t) {
+	if (vm->forgotten_count == vm->forgotten_cap) {
+		vm->forgotten_cap = vm->forgotten_cap ? vm->forgotten_cap * 2 : 8;
+		vm->forgotten = skynet_realloc(vm->forgotten,
+		                               vm->forgotten_cap * sizeof(*vm->forgotten));
+	}
+	vm->forgotten[vm->forgotten_count++] = (struct forgotten){t->source, t->request};
+}
+
+static void
 forgot_answer(lua_State *L, struct vm *vm, struct task *t) {
 	lua_Debug ar = {.short_src = "?", .linedefined = 0};
 	vm_push(L, vm, REF_PROTO);
@@ -175,8 +185,12 @@ finished(lua_State *L, struct vm *vm, struct task *t) {
 		trace_task(L, t, "end");
 		task_untag(L, t);
 	}
-	if (t->owes == OWES_CALL)
+	if (t->owes == OWES_CALL) {
 		forgot_answer(L, vm, t);
+		/* a client frame's session is a socket id: nobody waits */
+		if (t->type != PTYPE_CLIENT)
+			remember_forgotten(vm, t);
+	}
 	lua_settop(L, top);
 	task_release(vm, t);
 }
@@ -246,11 +260,10 @@ resume(lua_State *L, struct vm *vm, struct task *t, int nargs) {
 	int nres = 0;
 	vm->running = t;
 	t->state = TASK_RUNNING;
-	bool profiled = hooks && hooks->profiling > 0;
-	if (profiled)
+	if (hooks && hooks->profiling > 0)
 		hooks->enter(L, t->co);
 	int status = lua_resume(t->co, L, nargs, &nres);
-	if (profiled)
+	if (hooks && hooks->profiling > 0) /* perhaps since it started just now */
 		hooks->leave(L, t->co);
 	vm->running = outer;
 	if (status == LUA_OK)

@@ -223,6 +223,11 @@ fail_requesters(lua_State *L, struct vm *vm) {
 		a->pending = false;
 	}
 	vm->answers.next = vm->answers.prev = &vm->answers;
+	for (size_t i = 0; i < vm->forgotten_count; i++)
+		send_error(vm, vm->forgotten[i].source, vm->forgotten[i].session);
+	vm->forgotten_count = vm->forgotten_cap = 0;
+	skynet_free(vm->forgotten);
+	vm->forgotten = NULL;
 }
 
 static int

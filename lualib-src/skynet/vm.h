@@ -118,6 +118,12 @@ struct message {
 
 struct vm_hooks; /* vmhooks.h */
 
+/* A request whose handler returned without an answer: its caller fails when the service ends. */
+struct forgotten {
+	uint32_t source;
+	int session;
+};
+
 struct vm {
 	struct skynet_context *ctx;
 	uint32_t self;
@@ -143,6 +149,8 @@ struct vm {
 	bool tracing;      /* some protocol or task may be traced */
 	int ref[REF_COUNT];
 	bool exiting;
+	struct forgotten *forgotten;
+	size_t forgotten_count, forgotten_cap;
 };
 
 /* ---- vm.c ---- */

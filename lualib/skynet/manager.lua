@@ -49,8 +49,8 @@ local function bind_local(name, handle)
 		end
 		return true
 	end
-	assert(#name < 16, "a global name has at most 15 bytes")
-	assert(tonumber(name) == nil, "a global name can't be a number")
+	assert(#name < 16, "a global name has at most 15 bytes: assertion failed!")
+	assert(tonumber(name) == nil, "a global name can't be a number: assertion failed!")
 	return false
 end
 

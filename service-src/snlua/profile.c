@@ -126,11 +126,10 @@ resume(lua_State *L, lua_State *co, int narg) {
 	}
 	lua_xmove(L, co, narg);
 	struct vm_hooks *h = lua_touserdata(L, lua_upvalueindex(1));
-	bool profiled = h->profiling > 0;
-	if (profiled)
+	if (h->profiling > 0)
 		enter(L, co);
 	int status = lua_resume(co, L, narg, &nres);
-	if (profiled)
+	if (h->profiling > 0) /* perhaps since it started just now */
 		leave(L, co);
 	if (status != LUA_OK && status != LUA_YIELD) {
 		lua_xmove(co, L, 1);
