@@ -56,6 +56,7 @@ void service_retire(struct skynet_context *ctx);
 
 /* Retire every service, the logger last. */
 void service_end_all(void);
+bool service_ending(void); /* was it called? */
 
 /* Free a message's data; a socket event's own block, too. */
 void message_free(struct skynet_message *msg);

@@ -563,6 +563,11 @@ service_end_all(void) {
 	}
 }
 
+bool
+service_ending(void) {
+	return atomic_load_explicit(&N.ending, memory_order_relaxed) != 0;
+}
+
 void
 skynet_globalinit(void) {
 	atomic_init(&N.total, 0);

@@ -4,7 +4,8 @@
  * Signals are only noted by their handlers; the watchdog thread acts on them. SIGHUP has the
  * logger reopen its file. The first SIGTERM or SIGINT asks the launcher to end the node in
  * order; when that takes too long, when there's no launcher, or at a second signal, every
- * service is retired at once.
+ * service is retired at once. A service that never returns from its callback can't be retired:
+ * a few seconds after all others are gone the process ends without it.
  */
 #include "clock.h"
 #include "config.h"
@@ -26,11 +27,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define LAST_CALL_NS 3000000000u /* from the end of all services to the end of patience */
+
 static struct {
 	atomic_int hup;
 	atomic_int term;    /* times it was asked to end */
 	int asked;          /* ... times it was acted on */
 	uint64_t deadline;  /* ns; 0: not ending */
+	uint64_t last_call; /* ns; 0: services live */
 	atomic_int code;
 } life;
 
@@ -84,6 +88,19 @@ end_now(const char *why) {
 	service_end_all();
 }
 
+/* All services were ended, but one never comes back from its callback. */
+static void
+give_up(void) {
+	struct worker_state s;
+	for (int i = 0; scheduler_inspect(i, &s); i++) {
+		if (s.destination)
+			fprintf(stderr, "service :%08x doesn't return from a message of :%08x; "
+			                "the process ends without it\n", s.destination, s.source);
+	}
+	fflush(stdout);
+	_exit(1);
+}
+
 static void
 ask_to_end(void) {
 	int limit = config_integer("shutdown_timeout", 5);
@@ -110,6 +127,10 @@ look_at_signals(void) {
 		life.deadline = 0;
 		end_now("services took too long");
 	}
+	if (life.last_call == 0 && service_ending())
+		life.last_call = clock_ns() + LAST_CALL_NS;
+	else if (life.last_call && clock_ns() > life.last_call)
+		give_up();
 }
 
 void

@@ -5,7 +5,7 @@ local socket = require "skynet.socket"
 local function serve(id, from)
 	socket.start(id)
 	socket.write(id, "Say something, or quit.\n")
-	for line in function() return socket.readline(id, "\n") end do
+	for line in function() return socket.readline(id) or nil end do
 		if line == "quit" then
 			break
 		end

@@ -30,6 +30,14 @@ describe("a node", function()
 		assert.truthy(n.text:find "hook ran")
 	end)
 
+	it("ends without a service that never returns, and says so", function()
+		local n = node.start { start = "looper", shutdown_timeout = 1 }
+		n:expect "looping"
+		n:signal(15)
+		assert.equal(1, n:exit_code())
+		assert.truthy(n.text:find "service :00000008 doesn't return from a message of :%x+")
+	end)
+
 	it("ends at once at a second SIGTERM", function()
 		local n = node.start { start = "hooked slow", shutdown_timeout = 60 }
 		n:expect "hook is set"
