@@ -39,6 +39,7 @@ endif
 ifeq ($(findstring clang,$(CC)),clang)
 LTO :=
 endif
+AR := $(if $(LTO),gcc-ar,ar)
 PROFILE := build/profile
 ifeq ($(PGO),generate)
 PGOFLAGS := -fprofile-generate=$(abspath $(PROFILE)) -fprofile-update=atomic
@@ -173,10 +174,13 @@ test/cservice/%.so: test/cservice/%.c FORCE
 	$(CC) -std=gnu11 -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared -Iskynet-src -o $@ $<
 test/lib/%.so: test/lib/%.c FORCE
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared -I$(LUA_INC) -o $@ $<
-$(OUT)/test/%: test/c/%.c $(KERNEL_OBJS) $(OUT)/lua/liblua.a FORCE
+# an archive: a test that brings a part of its own leaves the kernel's out
+$(OUT)/libkernel.a: $(KERNEL_OBJS)
+	rm -f $@
+	$(AR) rcs $@ $(filter-out %/skynet_main.o,$^)
+$(OUT)/test/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a FORCE
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_EXE) -o $@ $< $(filter-out %/skynet_main.o,$(KERNEL_OBJS)) \
-		$(OUT)/lua/liblua.a $(HEAP) $(LIBS)
+	$(CC) $(CFLAGS_EXE) -Itest/c -o $@ $< $(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
 
 bench: all
 	./test/bench/run $(B)

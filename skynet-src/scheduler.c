@@ -254,6 +254,19 @@ scheduler_pressed(void) {
 	             atomic_load_explicit(&S.injected.length, memory_order_relaxed) > 0);
 }
 
+bool
+scheduler_is_worker(void) {
+	return self != NULL;
+}
+
+void
+scheduler_wake(void) {
+	/* seq_cst: the caller's change comes before this look; pairs with wait_in_role, which names
+	   itself before it reads how long to wait */
+	atomic_thread_fence(memory_order_seq_cst);
+	wake_keeper();
+}
+
 /*
  * ---- finding work ----
  */

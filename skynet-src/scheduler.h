@@ -32,6 +32,11 @@ void scheduler_ready(struct skynet_context *ctx);
 /* Is something else waiting for this worker? */
 bool scheduler_pressed(void);
 
+/* Does a worker call? Others have nobody who looks at the timers after them. */
+bool scheduler_is_worker(void);
+/* Make whoever waits for the next timer look again. Any thread, after its change. */
+void scheduler_wake(void);
+
 /* The message a worker begins (destination != 0) or ends; for the watchdog. */
 void scheduler_mark(uint32_t source, uint32_t destination);
 
