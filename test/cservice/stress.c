@@ -58,7 +58,8 @@ send_one(struct skynet_context *ctx, uint64_t r) {
 		return;
 	size_t sz = (r >> 16) % 200;
 	int type = PTYPE_RESERVED_LUA;
-	void *msg = &S;
+	static const char text[200];
+	void *msg = (void *)text;
 	if (r >> 30 & 1) {
 		type |= PTYPE_TAG_DONTCOPY;
 		msg = skynet_malloc(sz + 1);
