@@ -77,8 +77,9 @@ static int
 lretpack(lua_State *L) {
 	struct vm *vm = vm_of(L);
 	int top = lua_gettop(L);
-	bool plain = stock(L, vm, "ret", lret) & stock(L, vm, "pack", luaseri_pack);
-	if (!plain) { /* somebody wraps them: go through the module */
+	bool ret = stock(L, vm, "ret", lret);
+	bool pack = stock(L, vm, "pack", luaseri_pack);
+	if (!ret || !pack) { /* somebody wraps them: go through the module */
 		lua_insert(L, 1);
 		lua_insert(L, 1); /* ret, pack, values */
 		lua_call(L, top, LUA_MULTRET);
