@@ -206,8 +206,10 @@ distclean cleanall: clean
 	$(MAKE) -C 3rd/lua clean
 
 format:
+	./tools/deps clang-format
 	clang-format -i $(wildcard skynet-src/*.[ch] service-src/*.[ch] service-src/*/*.[ch] \
 		lualib-src/*.[ch] lualib-src/*/*.[ch] test/c/*.c test/cservice/*.c test/lib/*.c)
 lint:
+	./tools/deps lua-check cppcheck
 	luacheck -q lualib service examples test
 	cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Iskynet-src skynet-src
