@@ -182,7 +182,10 @@ $(OUT)/test/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a FORCE
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_EXE) -Itest/c -o $@ $< $(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
 
-bench: all
+BENCH_TOOLS := $(patsubst %.c,%,$(wildcard test/bench/lib/*.c))
+test/bench/lib/%: test/bench/lib/%.c
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -o $@ $<
+bench: all $(BENCH_TOOLS)
 	./test/bench/run $(B)
 
 ROOT := $(DESTDIR)$(PREFIX)/lib/skynet
@@ -201,7 +204,7 @@ uninstall:
 
 clean:
 	rm -rf build $(SKYNET_BUILD_PATH)/skynet $(CSERVICE_PATH) $(LUA_CLIB_PATH) test/c/bin
-	rm -f test/cservice/*.so test/lib/*.so
+	rm -f test/cservice/*.so test/lib/*.so $(BENCH_TOOLS)
 distclean cleanall: clean
 	$(MAKE) -C 3rd/lua clean
 
