@@ -145,9 +145,8 @@ write_request(struct sender *s, const struct cluster_address *to, uint32_t wire,
 
 static void
 record_call(struct sender *s, uint32_t wire, uint32_t source, int session) {
-	struct call *c = skynet_calloc(1, sizeof(*c));
-	c->source = source;
-	c->session = session;
+	struct call *c = skynet_malloc(sizeof(*c));
+	*c = (struct call){.source = source, .session = session};
 	session_put(&s->calls, wire, c);
 }
 
@@ -165,11 +164,8 @@ take_session(struct sender *s) {
 static void
 enqueue(struct sender *s, const struct cluster_address *to, uint32_t wire, bool push, void *msg,
         size_t sz, uint32_t source, int session) {
-	struct queued *q = skynet_calloc(1, sizeof(*q) + to->namelen);
-	q->source = source;
-	q->session = session;
-	q->push = push;
-	q->to = *to;
+	struct queued *q = skynet_malloc(sizeof(*q) + to->namelen);
+	*q = (struct queued){.source = source, .session = session, .push = push, .to = *to};
 	if (to->name) {
 		memcpy(q->name, to->name, to->namelen);
 		q->to.name = q->name;
@@ -251,15 +247,20 @@ take_request(lua_State *L, struct sender *s, int at, uint32_t source, int sessio
  * ---- answers ----
  */
 
-/* The whole answer of a call is there. */
+/* The whole answer of a call is there: in its assembly, or in a frame. */
 static void
 finish_call(struct sender *s, struct call *c, const uint8_t *data, size_t sz) {
+	int type = PTYPE_RESPONSE;
 	char why[128];
 	if (seri_check(data, sz, why, sizeof(why)) != 0) {
 		skynet_error(s->ctx, "an answer is refused: %s", why);
 		answer_error(s, c->source, c->session);
 	} else if (c->session != 0) {
-		(void)skynet_send(s->ctx, 0, c->source, PTYPE_RESPONSE, c->session, (void *)data, sz);
+		if (sz > 0 && data == c->parts.data) {
+			type |= PTYPE_TAG_DONTCOPY; /* the caller gets the assembly's block */
+			c->parts.data = NULL;
+		}
+		(void)skynet_send(s->ctx, 0, c->source, type, c->session, (void *)data, sz);
 	}
 }
 
