@@ -40,11 +40,17 @@ ifeq ($(findstring clang,$(CC)),clang)
 LTO :=
 endif
 AR := $(if $(LTO),gcc-ar,ar)
+# PGO=1: build with counters, train on the bench programs, build again with what was counted
 PROFILE := build/profile
+ifneq ($(PGO),)
+ifeq ($(findstring clang,$(CC)),clang)
+$(error PGO=1 needs gcc)
+endif
 ifeq ($(PGO),generate)
 PGOFLAGS := -fprofile-generate=$(abspath $(PROFILE)) -fprofile-update=atomic
-else ifneq ($(PGO),)
+else
 PGOFLAGS := -fprofile-use=$(abspath $(PROFILE)) -fprofile-partial-training -Wno-missing-profile
+endif
 endif
 ifeq ($(MALLOC),libc)
 DEFINES := -DNOUSE_JEMALLOC
@@ -66,7 +72,11 @@ SHARED := -shared $(SANFLAGS) $(PGOFLAGS)
 # one folder of objects for each set of flags
 comma := ,
 KEY := $(shell printf '%s' '$(CC) $(COMMON) $(LTO) $(JEMALLOC)' | cksum | cut -d' ' -f1)
-OUT := build/$(firstword $(CC))-$(subst $(comma),-,$(if $(SAN),$(SAN),$(if $(DEBUG),debug,$(if $(PGO),pgo-$(PGO),release))))-$(KEY)
+ifneq ($(PGO),)
+# both stages in one folder: the counters are found by the objects' names
+KEY := stages
+endif
+OUT := build/$(firstword $(CC))-$(subst $(comma),-,$(if $(SAN),$(SAN),$(if $(DEBUG),debug,$(if $(PGO),pgo,release))))-$(KEY)
 
 KERNEL := $(wildcard skynet-src/*.c)
 CSERVICES := $(sort $(basename $(notdir $(wildcard service-src/*.c))) \
@@ -77,6 +87,8 @@ KERNEL_OBJS := $(KERNEL:%.c=$(OUT)/exe/%.o)
 so_objs = $(patsubst %.c,$(OUT)/so/%.o,$(1))
 cservice_src = $(wildcard service-src/$(1).c service-src/$(1)/*.c)
 clib_src = $(wildcard lualib-src/$(1)/*.c) $(if $(filter skynet,$(1)),$(wildcard lualib-src/*.c))
+SO_OBJS := $(call so_objs,$(foreach s,$(CSERVICES),$(call cservice_src,$(s))) \
+	$(foreach l,$(CLIBS),$(call clib_src,$(l))))
 
 # libraries a Lua module needs
 LIBS_skynet := $(if $(wildcard lualib-src/crypt.c lualib-src/skynet/crypt.c),-lcrypto)
@@ -91,10 +103,19 @@ PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
 	$(CLIBS:%=$(LUA_CLIB_PATH)/%.so)
 
 .PHONY: all linux freebsd openbsd macosx demo test bench deps install uninstall clean distclean \
-	cleanall format lint lua-headers publish update3rd FORCE
+	cleanall format lint publish bench-tools update3rd FORCE
 .DELETE_ON_ERROR:
 
-all: publish
+all: $(if $(filter 1,$(PGO)),$(PROFILE)/trained) publish
+$(PROFILE)/trained:
+	rm -rf $(OUT) $(PROFILE)
+	$(MAKE) PGO=generate publish bench-tools
+	BENCH_SCALE=0.1 RUNS=1 ./test/bench/run
+	rm -rf $(OUT)
+	@touch $@
+ifeq ($(PGO),1)
+$(KERNEL_OBJS) $(OUT)/lua/liblua.a $(SO_OBJS): | $(PROFILE)/trained
+endif
 linux freebsd openbsd macosx: all
 update3rd:
 	$(MAKE) -C 3rd/lua headers
@@ -185,7 +206,8 @@ $(OUT)/test/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a FORCE
 BENCH_TOOLS := $(patsubst %.c,%,$(wildcard test/bench/lib/*.c))
 test/bench/lib/%: test/bench/lib/%.c
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -o $@ $<
-bench: all $(BENCH_TOOLS)
+bench-tools: $(BENCH_TOOLS)
+bench: all bench-tools
 	./test/bench/run $(B)
 
 ROOT := $(DESTDIR)$(PREFIX)/lib/skynet
