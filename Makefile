@@ -7,7 +7,7 @@
 # make clean / distclean       objects and products / also the fetched Lua source
 # make format / lint
 #
-# Variables: CC, DEBUG=1, SAN=address,undefined | thread, MALLOC=libc, PGO=1, MYCFLAGS,
+# Variables: V=1 (show the commands), CC, DEBUG=1, SAN=address,undefined | thread, MALLOC=libc, PGO=1, MYCFLAGS,
 # LUA_SRC=dir (an unpacked Lua 5.4 tree), LUA_CLIB_PATH, CSERVICE_PATH, SKYNET_BUILD_PATH.
 # Each variant of compiler and flags has its own objects under build/.
 
@@ -20,6 +20,7 @@ CSERVICE_PATH ?= cservice
 SKYNET_BUILD_PATH ?= .
 MYCFLAGS ?=
 export LUA_SRC
+MAKEFLAGS += --no-print-directory
 
 ifneq ($(SAN),)
 MALLOC := libc
@@ -59,6 +60,8 @@ JEMALLOC ?= $(firstword $(wildcard /usr/lib/*/libjemalloc_pic.a /usr/lib/libjema
 HEAP := -Wl,--whole-archive $(JEMALLOC) -Wl,--no-whole-archive -lstdc++
 endif
 
+# V=1 shows commands as they are; otherwise each is a word and its product
+say = $(if $(V),,@printf '%-5s %s\n' '$(1)' '$(2)';)
 VERSION := $(shell git describe --tags --always 2>/dev/null || echo development)
 LUA_INC ?= 3rd/lua
 COMMON := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-plt $(OPT) $(SANFLAGS) $(PGOFLAGS) \
@@ -127,36 +130,41 @@ $(LUA_STAMP): 3rd/lua/fetch 3rd/lua/skynet.patch 3rd/lua/codecache.c
 	$(MAKE) -C 3rd/lua headers
 
 $(OUT)/lua/liblua.a: $(LUA_STAMP)
-	$(MAKE) -C 3rd/lua all PUBLISH=1 OUT=$(abspath $(OUT)/lua) CC='$(CC)' \
+	@$(MAKE) -C 3rd/lua all PUBLISH=1 V=$(V) OUT=$(abspath $(OUT)/lua) CC='$(CC)' \
 		LUA_CFLAGS='$(LUA_CFLAGS)'
 
 # ---- the executable ----
 
 $(OUT)/exe/%.o: %.c $(LUA_STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_EXE) -DSKYNET_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -MMD -MP -c -o $@ $<
+$(OUT)/version: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
+$(OUT)/exe/skynet-src/skynet_main.o: CFLAGS_EXE += -DSKYNET_VERSION='"$(VERSION)"'
+$(OUT)/exe/skynet-src/skynet_main.o: $(OUT)/version
 
 $(EXE): $(KERNEL_OBJS) $(OUT)/lua/liblua.a
-	$(CC) $(CFLAGS_EXE) -o $@ $(KERNEL_OBJS) -Wl,--whole-archive $(OUT)/lua/liblua.a \
+	$(call say,LINK,$@)$(CC) $(CFLAGS_EXE) -o $@ $(KERNEL_OBJS) -Wl,--whole-archive $(OUT)/lua/liblua.a \
 		-Wl,--no-whole-archive $(HEAP) -Wl,-E $(LIBS)
 
 # ---- shared objects ----
 
 $(OUT)/so/%.o: %.c $(LUA_STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_SO) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(CFLAGS_SO) -MMD -MP -c -o $@ $<
 
 define cservice_rule
 $(OUT)/cservice/$(1).so: $(call so_objs,$(call cservice_src,$(1)))
 	@mkdir -p $$(@D)
-	$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
+	$$(call say,LINK,$$@)$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
 endef
 $(foreach s,$(CSERVICES),$(eval $(call cservice_rule,$(s))))
 
 define clib_rule
 $(OUT)/luaclib/$(1).so: $(call so_objs,$(call clib_src,$(1)))
 	@mkdir -p $$(@D)
-	$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
+	$$(call say,LINK,$$@)$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
 endef
 $(foreach l,$(CLIBS),$(eval $(call clib_rule,$(l))))
 
@@ -192,20 +200,20 @@ test-modules: $(TEST_SO) $(C_TESTS)
 	@mkdir -p test/c/bin && rm -f test/c/bin/* && for t in $(C_TESTS); do cp $$t test/c/bin/; done
 
 test/cservice/%.so: test/cservice/%.c FORCE
-	$(CC) -std=gnu11 -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared -Iskynet-src -o $@ $<
+	$(call say,CC,$<)$(CC) -std=gnu11 -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared -Iskynet-src -o $@ $<
 test/lib/%.so: test/lib/%.c FORCE
-	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared -I$(LUA_INC) -o $@ $<
+	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared -I$(LUA_INC) -o $@ $<
 # an archive: a test that brings a part of its own leaves the kernel's out
 $(OUT)/libkernel.a: $(KERNEL_OBJS)
-	rm -f $@
-	$(AR) rcs $@ $(filter-out %/skynet_main.o,$^)
+	@rm -f $@
+	$(call say,AR,$@)$(AR) rcs $@ $(filter-out %/skynet_main.o,$^)
 $(OUT)/test/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a FORCE
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_EXE) -Itest/c -o $@ $< $(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
+	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -Itest/c -o $@ $< $(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
 
 BENCH_TOOLS := $(patsubst %.c,%,$(wildcard test/bench/lib/*.c))
 test/bench/lib/%: test/bench/lib/%.c
-	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -o $@ $<
+	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -o $@ $<
 bench-tools: $(BENCH_TOOLS)
 bench: all bench-tools
 	./test/bench/run $(B)
@@ -232,7 +240,7 @@ distclean cleanall: clean
 
 format:
 	./tools/deps clang-format
-	clang-format -i $(wildcard skynet-src/*.[ch] service-src/*.[ch] service-src/*/*.[ch] \
+	@clang-format -i $(wildcard skynet-src/*.[ch] service-src/*.[ch] service-src/*/*.[ch] \
 		lualib-src/*.[ch] lualib-src/*/*.[ch] test/c/*.c test/cservice/*.c test/lib/*.c)
 lint:
 	./tools/deps lua-check cppcheck
