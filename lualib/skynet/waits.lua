@@ -6,8 +6,8 @@
 --
 -- Fields of a record: id (unique in the service), kind ("call", "select", "queue", "link", or
 -- what else it does), since (seconds), where ("file:line"), source and request (what it handles),
--- to (handle or name called) and session, holder (id of who is inside the critical section),
--- text (replaces `to` in reports).
+-- to (handle or name called) and session, holder (id of who is inside the critical section);
+-- from and text replace the service and its target in reports.
 --
 -- A cycle of records each of which waits for exactly one other can't come apart by itself: that
 -- is a deadlock. Two services that merely call each other aren't one: both go on handling
@@ -206,7 +206,7 @@ function M.deadlocks(all)
 end
 
 local function place(record)
-	return ("%s (%s)"):format(record.text_from or skynet.address(record.at), record.where or "?")
+	return record.from or ("%s (%s)"):format(skynet.address(record.at), record.where or "?")
 end
 
 local function callee_text(record, next_record)
