@@ -61,7 +61,10 @@ struct large {
 /* A request that was forwarded. */
 struct running {
 	uint32_t wire;
-	char *tag; /* traced: its tag */
+	uint32_t handle; /* where it went; 0: by name */
+	uint64_t since;  /* cs */
+	char *tag;       /* traced: its tag */
+	char name[];
 };
 
 struct server {
@@ -197,8 +200,12 @@ forward(struct server *s, const struct target *to, uint32_t wire, bool push, str
 	}
 	if (push)
 		return;
-	struct running *r = skynet_malloc(sizeof(*r));
+	size_t namelen = to->name ? strlen(to->name) : 0;
+	struct running *r = skynet_malloc(sizeof(*r) + namelen + 1);
 	r->wire = wire;
+	r->handle = to->handle;
+	r->since = skynet_now();
+	memcpy(r->name, namelen ? to->name : "", namelen + 1);
 	r->tag = tag ? copy_text(tag, taglen) : NULL;
 	session_put(&s->running, (uint32_t)session, r);
 }
@@ -610,6 +617,28 @@ lnamechange(lua_State *L) {
 	return 0;
 }
 
+/* pending() -> list of { wire=, session=, since=seconds, to= }: requests that are being handled */
+static int
+lpending(lua_State *L) {
+	struct server *s = check_server(L);
+	lua_Integer n = 0;
+	lua_newtable(L);
+	for (uint32_t i = 0; i < s->running.size; i++) {
+		const struct session_slot *slot = &s->running.slot[i];
+		const struct running *r = slot->value;
+		if (slot->key == 0)
+			continue;
+		lua_createtable(L, 0, 4);
+		cluster_set_integer(L, "wire", r->wire);
+		cluster_set_integer(L, "session", slot->key);
+		lua_pushnumber(L, (lua_Number)(skynet_now() - r->since) / 100);
+		lua_setfield(L, -2, "since");
+		cluster_set_target(L, r->handle, r->name, strlen(r->name));
+		lua_rawseti(L, -2, ++n);
+	}
+	return 1;
+}
+
 static int
 server_gc(lua_State *L) {
 	struct server *s = lua_touserdata(L, 1);
@@ -653,7 +682,11 @@ option(lua_State *L, const char *name) {
 int
 cluster_new_server(lua_State *L) {
 	static const luaL_Reg methods[] = {
-		{"resolved", lresolved}, {"namechange", lnamechange}, {NULL, NULL}};
+		{"resolved", lresolved},
+		{"namechange", lnamechange},
+		{"pending", lpending},
+		{NULL, NULL},
+	};
 	struct skynet_context *ctx = cluster_context(L);
 	luaL_checktype(L, 1, LUA_TTABLE);
 	for (int i = 2; i <= 4; i++)

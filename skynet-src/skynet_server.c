@@ -15,6 +15,7 @@
 #include "account.h"
 #include "clock.h"
 #include "epoch.h"
+#include "log_queue.h"
 #include "scheduler.h"
 #include "service.h"
 #include "skynet_handle.h"
@@ -25,6 +26,8 @@
 #include "skynet_runtime.h"
 #include "skynet_socket.h"
 #include "watchdog.h"
+
+#include <errno.h>
 
 #define BATCH 64                /* messages before others get a turn */
 #define BATCH_TICKS 300000      /* about 100 us */
@@ -270,24 +273,39 @@ check_overload(struct skynet_context *ctx) {
 	skynet_error(ctx, "error: May overload, message queue length = %d", n);
 }
 
+/* Write to the message log (LOGON). A disk that is full ends it: said once, not for every line. */
+static void
+log_message(struct skynet_context *ctx, FILE *f, struct skynet_message *msg, int type, size_t sz) {
+	skynet_log_output(f, msg->source, type, msg->session, msg->data, sz);
+	if (!ferror(f))
+		return;
+	int why = errno;
+	if (atomic_compare_exchange_strong(&ctx->logfile, &f, NULL)) {
+		skynet_error(ctx, "error: the message log is given up: %s", strerror(why));
+		skynet_log_close(ctx, f, ctx->handle);
+	}
+}
+
 static void
 dispatch(struct skynet_context *ctx, struct skynet_message *msg) {
 	int type = message_type(msg);
 	size_t sz = msg->sz & MESSAGE_TYPE_MASK;
 	FILE *f = atomic_load_explicit(&ctx->logfile, memory_order_acquire);
 	if (f)
-		skynet_log_output(f, msg->source, type, msg->session, msg->data, sz);
-	scheduler_mark(msg->source, ctx->handle);
+		log_message(ctx, f, msg, type, sz);
+	scheduler_begin(msg->source, ctx->handle, type, ctx->message_ticks);
 	/* relaxed: only this worker writes it */
 	atomic_store_explicit(&ctx->messages,
 	                      atomic_load_explicit(&ctx->messages, memory_order_relaxed) + 1,
 	                      memory_order_relaxed);
 	if (type == PTYPE_SOCKET)
 		account_received(msg->data, sz);
+	else if (type == PTYPE_TEXT)
+		log_queue_taken(ctx->handle, sz);
 	int kept = ctx->cb(ctx, ctx->cb_ud, type, msg->session, msg->source, msg->data, sz);
 	if (kept)
 		account_kept(msg->data);
-	scheduler_mark(0, 0);
+	scheduler_end();
 	if (!kept) {
 		account_freed(msg->data);
 		skynet_free(msg->data);
@@ -539,6 +557,38 @@ skynet_context_total(void) {
 int
 skynet_context_mqlen(struct skynet_context *ctx) {
 	return mailbox_length(&ctx->mailbox);
+}
+
+int
+skynet_thread_info(int index, struct skynet_thread_info *info) {
+	struct worker_state s;
+	memset(info, 0, sizeof(*info));
+	if (index < 0 || !scheduler_inspect(index, &s))
+		return -1;
+	if (s.destination == 0)
+		return 0;
+	uint64_t now = clock_ticks();
+	info->source = s.source;
+	info->destination = s.destination;
+	info->type = s.type;
+	/* counters of two processors may differ a little */
+	info->ns = now > s.since ? clock_ticks_ns(now - s.since) : 0;
+	return 0;
+}
+
+#define STAMP_SHIFT 22 /* about a millisecond on x86; 32 bits of that are weeks */
+
+uint32_t
+skynet_message_stamp(struct skynet_context *ctx) {
+	return (uint32_t)(ctx->message_ticks >> STAMP_SHIFT);
+}
+
+uint64_t
+skynet_stamp_age(uint32_t stamp) {
+	uint32_t age = (uint32_t)(clock_ticks() >> STAMP_SHIFT) - stamp;
+	if ((int32_t)age < 0)
+		age = 0; /* taken on another processor, whose counter is ahead */
+	return clock_ticks_ns((uint64_t)age << STAMP_SHIFT);
 }
 
 void

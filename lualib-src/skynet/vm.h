@@ -63,6 +63,7 @@ struct waiter {
 	int session; /* 0: empty slot */
 	uint32_t kind;
 	uint32_t callee; /* address a call went to; 0: timer, or addressed by name */
+	uint32_t since;  /* stamp of the message that began to wait, see skynet_runtime.h */
 	struct task *task;
 };
 
@@ -71,6 +72,7 @@ struct waiters {
 	struct waiter *slot;
 	uint32_t size; /* power of two, or 0 */
 	uint32_t used;
+	uint32_t now; /* stamp of the current message */
 };
 
 /* A response() closure that was not used yet. */
@@ -100,6 +102,7 @@ enum ref {
 	REF_ERRORS,     /* texts of the errors of the current message */
 	REF_CALLBACK,
 	REF_STOCK,      /* skynet.dispatch_message as shipped */
+	REF_RAW,        /* its upvalue raw_dispatch_message, as shipped */
 	REF_ERROR_STOCK,/* the error protocol's dispatch as shipped */
 	REF_UNKNOWN_REQUEST,
 	REF_UNKNOWN_RESPONSE,

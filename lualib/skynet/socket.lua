@@ -6,7 +6,7 @@
 -- paused until somebody reads again.
 --
 -- Fields of a record: id, alive (usable), err (why it isn't), buffer, reader, want, greedy (the
--- reader takes any amount), paused, closer (coroutine in close), limit, warn, accept, receive.
+-- reader takes any amount), paused, closer (coroutine in close), limit, warn, callback, receive.
 
 local driver = require "skynet.socketdriver"
 local skynet = require "skynet"
@@ -123,8 +123,8 @@ end
 
 local function on_accept(id, newid, from)
 	local s = socket_pool[id]
-	if s and s.accept then
-		s.accept(newid, from)
+	if s and s.callback then
+		s.callback(newid, from)
 	else
 		driver.close(newid)
 	end
@@ -263,15 +263,15 @@ end
 ---@return integer|nil id, string|nil err
 function socket.start(id, func)
 	local s = socket_pool[id]
-	if s and s.listener and not s.accept then
-		s.accept = assert(func, "a listener needs a function to call")
+	if s and s.listener and not s.callback then
+		s.callback = assert(func, "a listener needs a function to call")
 		driver.start(id)
 		return id
 	end
 	assert(s == nil, "socket is not closed")
 	driver.start(id)
 	if func then
-		return establish { id = id, alive = false, listener = true, ip = "", accept = func }
+		return establish { id = id, alive = false, listener = true, ip = "", callback = func }
 	end
 	return establish(stream(id))
 end
