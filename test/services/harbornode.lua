@@ -112,6 +112,29 @@ function order.ping(service, text)
 	show("pinged", snax.queryglobal(service).req.ping(text))
 end
 
+-- n calls at once.
+function order.many(to, n)
+	local target = address(to)
+	local ok, left = 0, tonumber(n)
+	local co = coroutine.running()
+	for i = 1, left do
+		skynet.fork(function()
+			local good, v = pcall(skynet.call, target, "lua", "ECHO", i)
+			ok = ok + (good and v == i and 1 or 0)
+			left = left - 1
+			if left == 0 then
+				skynet.wakeup(co)
+			end
+		end)
+	end
+	skynet.wait(co)
+	show("many", ok)
+end
+
+function order.abort()
+	skynet.abort()
+end
+
 function order.list()
 	local list = skynet.call(".service", "lua", "LIST")
 	local keys = {}
