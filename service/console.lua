@@ -22,9 +22,10 @@ end
 local function read_lines()
 	local stdin = socket.stdin()
 	while stdin do
-		local line = socket.readline(stdin, "\n")
+		local line, rest = socket.readline(stdin, "\n")
 		if not line then
-			return -- end of input: the node goes on
+			run(rest or "") -- a last line that isn't ended
+			return -- the node goes on without input
 		end
 		run(line)
 	end
