@@ -90,7 +90,8 @@ CLIBS := skynet $(filter-out skynet,$(notdir $(patsubst %/,%,$(wildcard lualib-s
 
 KERNEL_OBJS := $(KERNEL:%.c=$(OUT)/exe/%.o)
 so_objs = $(patsubst %.c,$(OUT)/so/%.o,$(1))
-cservice_src = $(wildcard service-src/$(1).c service-src/$(1)/*.c)
+cservice_src = $(wildcard service-src/$(1).c service-src/$(1)/*.c) \
+	$(if $(filter harbor,$(1)),lualib-src/lua-seri.c)
 clib_src = $(wildcard lualib-src/$(1)/*.c) $(if $(filter skynet,$(1)),$(wildcard lualib-src/*.c)) \
 	$(if $(filter client,$(1)),$(wildcard lualib-src/crypt*.c)) \
 	$(if $(filter clientsocket,$(1)),lualib-src/client/socket.c)
@@ -154,6 +155,8 @@ $(EXE): $(KERNEL_OBJS) $(OUT)/lua/liblua.a
 
 # ---- shared objects ----
 
+# C services share one name space (RTLD_GLOBAL): each exports nothing but what begins with its name
+
 $(OUT)/so/%.o: %.c $(LUA_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS_SO) -MMD -MP -c -o $@ $<
@@ -161,7 +164,8 @@ $(OUT)/so/%.o: %.c $(LUA_STAMP)
 define cservice_rule
 $(OUT)/cservice/$(1).so: $(call so_objs,$(call cservice_src,$(1)))
 	@mkdir -p $$(@D)
-	$$(call say,LINK,$$@)$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
+	@echo '{ global: $(1)_*; local: *; };' >$$(@:.so=.map)
+	$$(call say,LINK,$$@)$(CC) $(SHARED) -Wl,--version-script=$$(@:.so=.map) -o $$@ $$^ $$(LIBS_$(1))
 endef
 $(foreach s,$(CSERVICES),$(eval $(call cservice_rule,$(s))))
 

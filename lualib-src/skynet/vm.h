@@ -178,6 +178,8 @@ vm_push(lua_State *L, struct vm *vm, enum ref r) {
 
 struct task *task_take(lua_State *L, struct vm *vm); /* may raise (memory) */
 void task_release(struct vm *vm, struct task *t);
+/* Its coroutine has run and is over: back to the pool, together with what was known of it. */
+void task_over(lua_State *L, struct vm *vm, struct task *t);
 void task_untag(lua_State *L, struct task *t);
 
 struct waiter *waiters_find(struct waiters *w, int session);
