@@ -162,7 +162,7 @@ local function order_loop(link)
 			end
 		elseif unasked then
 			skynet.wait(link)
-		elseif socket.block(link.id) then
+		elseif link.buffered and link.buffered(link.sock) or socket.block(link.id) then
 			unasked = true
 		elseif not link.dead then
 			skynet.error("socket closed by peer : ", link.host, link.port)
@@ -228,6 +228,7 @@ local function open_link(channel, host, port)
 		answers = 0,
 		response = channel.__response,
 		unasked = channel.__unasked,
+		buffered = channel.__buffered,
 		sock = { id, read = channel.__read, readline = channel.__readline },
 	}
 	if channel.__nodelay then
@@ -555,6 +556,8 @@ end
 ---@field backup (string|table)[]|nil
 ---@field connect_timeout integer|nil  cs for connecting to one host, and as many for auth
 ---@field unasked fun(sock: table)|nil  order mode: reads what arrives while nothing is requested
+---@field buffered fun(sock: table): any  order mode: does the sock object hold bytes that were
+---  read from the socket already? For readers that read ahead
 ---@field nodelay boolean|nil
 ---@field overload fun(on: boolean)|nil
 ---@field socket_read function|nil      instead of sock:read
@@ -573,6 +576,7 @@ function socketchannel.channel(desc)
 		__nodelay = desc.nodelay,
 		__connect_timeout = desc.connect_timeout,
 		__unasked = desc.unasked,
+		__buffered = desc.buffered,
 		__overload = { notify = desc.overload, on = false },
 		__read = desc.socket_read or stock_read,
 		__readline = desc.socket_readline or stock_readline,
