@@ -178,6 +178,78 @@ function servers.redis(options)
 	end, "PING\r\n")
 end
 
+--- Say something to a server, and return what it answers within a second.
+---@param port integer
+---@param text string
+---@return string
+function servers.say(port, text)
+	local fd = assert(kit.connect(port))
+	kit.write(fd, text, 1)
+	local answer = kit.read(fd, 5) or ""
+	kit.close(fd)
+	return answer
+end
+
+local function order(s, text)
+	local answer = servers.say(s.port, text .. "\r\n")
+	assert(answer:sub(1, 1) ~= "-", answer)
+	return answer
+end
+
+local function eventually(f)
+	local deadline = kit.now() + LIMIT
+	while not f() do
+		assert(kit.now() < deadline, "this never came true")
+		kit.sleep(0.02)
+	end
+end
+
+local function join(nodes, masters)
+	for i, s in ipairs(nodes) do
+		s.id = order(s, "CLUSTER MYID"):match "%x+\r\n$":sub(1, -3)
+		if i > 1 then
+			order(s, ("CLUSTER MEET 127.0.0.1 %d %d"):format(nodes[1].port, nodes[1].bus))
+		end
+	end
+	for i = 1, masters do
+		order(nodes[i], ("CLUSTER ADDSLOTSRANGE %d %d"):format((i - 1) * 16384 // masters,
+			i * 16384 // masters - 1))
+	end
+	for _, s in ipairs(nodes) do
+		eventually(function()
+			local _, known = order(s, "CLUSTER NODES"):gsub("connected", "")
+			return known >= #nodes
+		end)
+	end
+	for i = masters + 1, #nodes do
+		nodes[i].master = nodes[(i - 1) % masters + 1]
+		order(nodes[i], "CLUSTER REPLICATE " .. nodes[i].master.id)
+	end
+end
+
+--- A redis cluster of some masters, and as many replicas. Its nodes, masters first.
+---@param masters integer
+---@param timeout integer  ms until a node counts as failed
+---@return table[]
+function servers.redis_cluster(masters, timeout)
+	local nodes = {}
+	for i = 1, 2 * masters do
+		local bus = servers.free_port()
+		nodes[i] = servers.redis { ["cluster-enabled"] = "yes", ["cluster-port"] = bus,
+			["cluster-node-timeout"] = timeout, ["cluster-replica-validity-factor"] = 0,
+			["repl-diskless-sync-delay"] = 0 }
+		nodes[i].bus = bus
+	end
+	join(nodes, masters)
+	for i, s in ipairs(nodes) do
+		eventually(function()
+			return order(s, "CLUSTER INFO"):find "cluster_state:ok" and
+				(i <= masters or order(s, "INFO replication"):find "master_link_status:up")
+		end)
+	end
+	return nodes
+end
+
 local function run_to_end(command, log)
 	if not os.execute(("%s >'%s' 2>&1 </dev/null"):format(command, log)) then
 		error(("%s failed:\n%s"):format(command:match "%S+", servers.slurp(log)), 0)

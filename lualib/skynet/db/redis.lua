@@ -75,12 +75,22 @@ end
 -- commands whose integer reply means yes or no
 local predicates = { EXISTS = true, SISMEMBER = true }
 
+--- What a command's method returns for this reply.
+---@param name string
+---@param reply any
+---@return any
+function redis.convert(name, reply)
+	if predicates[name:upper()] then
+		return reply == true or type(reply) == "number" and reply ~= 0
+	end
+	return reply
+end
+
 local function make_command(name)
 	name = name:upper()
 	if predicates[name] then
 		return function(self, ...)
-			local reply = unwrap(send(self, name, ...))
-			return reply == true or type(reply) == "number" and reply ~= 0
+			return redis.convert(name, (unwrap(send(self, name, ...))))
 		end
 	end
 	return function(self, ...)
