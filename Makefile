@@ -78,7 +78,7 @@ cservice_src = $(wildcard service-src/$(1).c service-src/$(1)/*.c)
 clib_src = $(wildcard lualib-src/$(1)/*.c) $(if $(filter skynet,$(1)),$(wildcard lualib-src/*.c))
 
 # libraries a Lua module needs
-LIBS_skynet := $(if $(wildcard lualib-src/crypt.c lualib-src/skynet/crypt.c),-lcrypto)
+LIBS_skynet := -lcrypto
 LIBS_client := $(if $(wildcard lualib-src/client/*.c lualib-src/client/crypt.c),-lcrypto -lpthread)
 LIBS_md5 := -lcrypto
 LIBS_ltls := -lssl -lcrypto

@@ -509,6 +509,13 @@ function channel_class:response(response, timeout)
 	return await(self, usable(self, false, deadline), response, deadline)
 end
 
+--- Is there a connection in use?
+---@return boolean
+function channel_class:connected()
+	local link = self.__link
+	return link ~= nil and not link.dead and not socket.disconnected(link.id)
+end
+
 --- Close: whoever waits gets an error, and requests fail until connect is called.
 function channel_class:close()
 	if not self.__closed then
