@@ -1,8 +1,9 @@
 --- Real database servers for specs: each in a temporary folder, on a free loopback port.
 --
--- servers.redis{ ... } and servers.mariadb{ ... } return once the server answers. A server object has: port, pid, folder, log (a file), stop(), kill().
--- Whatever a spec leaves running ends by servers.stop_all(), or with the process at the latest.
--- The services that the packages install are never used.
+-- servers.redis{ ... } and servers.mariadb{ ... } return once the server answers. A server object
+-- has: port, pid, folder, log (a file), stop(), kill(). Whatever a spec leaves running ends by
+-- servers.stop_all(), or with the process at the latest. The services that the packages install
+-- are never used.
 
 local kit = require "testkit"
 
