@@ -11,10 +11,12 @@
 local stream = require "skynet.db.stream"
 
 local byte, sub, find = string.byte, string.sub, string.find
-local mathtype, tonumber, tostring, type = math.type, tonumber, tostring, type
+local mathtointeger, mathtype, tonumber, tostring, type =
+	math.tointeger, math.type, tonumber, tostring, type
 local read_line, read_bytes = stream.line, stream.read
 
 local DEPTH_MAX = 64
+local BULK = byte "$"
 local ELEMENT = 64 -- bytes that an element costs at least
 
 local resp = {}
@@ -172,7 +174,29 @@ local readers = {
 	end,
 }
 
+-- A string that's there completely, as most are. nil when it isn't, or isn't one.
+local function read_bulk_here(sock, buffer, pos)
+	local stop = find(buffer, "\r\n", pos, true)
+	local n = stop and mathtointeger(sub(buffer, pos + 1, stop - 1))
+	if n and n >= 0 and n <= #buffer then
+		local after = stop + 2 + n
+		local a, b = byte(buffer, after, after + 1)
+		local left = sock.budget - n - ELEMENT
+		if a == 13 and b == 10 and left >= 0 then
+			sock.pos, sock.budget = after + 2, left
+			return sub(buffer, stop + 2, after - 1)
+		end
+	end
+end
+
 function read_value(sock, depth)
+	local buffer, pos = sock.buffer, sock.pos
+	if byte(buffer, pos) == BULK then
+		local text = read_bulk_here(sock, buffer, pos)
+		if text then
+			return text
+		end
+	end
 	local line = read_line(sock)
 	local reader = readers[byte(line)]
 	if not reader then
