@@ -8,10 +8,12 @@
  */
 #include "frame.h"
 #include "head.h"
+#include "sha1.h"
 
 #include <lauxlib.h>
 #include <lua.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define NAME_MAX_FAST 64
 #define PAYLOAD_MAX ((lua_Integer)1 << 40) /* sums with it can't overflow */
@@ -271,15 +273,89 @@ lutf8(lua_State *L) {
 	return 1;
 }
 
+/*
+ * ---- the opening handshake ----
+ */
+
+static void
+push_base64(lua_State *L, const uint8_t *bytes, size_t size) {
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	luaL_Buffer b;
+	luaL_buffinit(L, &b);
+	for (size_t i = 0; i < size; i += 3) {
+		size_t n = size - i < 3 ? size - i : 3;
+		uint32_t v = (uint32_t)bytes[i] << 16;
+		v |= n > 1 ? (uint32_t)bytes[i + 1] << 8 : 0;
+		v |= n > 2 ? bytes[i + 2] : 0;
+		for (size_t k = 0; k < 4; k++)
+			luaL_addchar(&b, k <= n ? digits[v >> (18 - 6 * k) & 63] : '=');
+	}
+	luaL_pushresult(&b);
+}
+
+/* accept(key) -> what the server answers to a client's key */
+static int
+laccept(lua_State *L) {
+	size_t size;
+	uint8_t digest[SHA1_SIZE];
+	luaL_checkstring(L, 1);
+	lua_settop(L, 1);
+	lua_pushliteral(L, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+	lua_concat(L, 2);
+	const char *text = lua_tolstring(L, 1, &size);
+	http_sha1((const uint8_t *)text, size, digest);
+	push_base64(L, digest, sizeof(digest));
+	return 1;
+}
+
+static void
+fill_random(lua_State *L, void *to, size_t size) {
+	if (getrandom(to, size, 0) != (ssize_t)size) /* up to 256 bytes come whole */
+		luaL_error(L, "the system has no random bytes");
+}
+
+/* key() -> a new client's key: 16 random bytes in base64 */
+static int
+lkey(lua_State *L) {
+	uint8_t bytes[16];
+	fill_random(L, bytes, sizeof(bytes));
+	push_base64(L, bytes, sizeof(bytes));
+	return 1;
+}
+
+/* Random numbers in store, so that a mask doesn't cost a system call. */
+struct masks {
+	uint32_t left;
+	uint32_t value[64];
+};
+
+/* mask() -> a random mask, nobody can guess the next one */
+static int
+lmask(lua_State *L) {
+	struct masks *m = lua_touserdata(L, lua_upvalueindex(1));
+	if (m->left == 0) {
+		fill_random(L, m->value, sizeof(m->value));
+		m->left = 64;
+	}
+	lua_pushinteger(L, m->value[--m->left]);
+	return 1;
+}
+
 int luaopen_http_core(lua_State *L);
 
 int
 luaopen_http_core(lua_State *L) {
 	static const luaL_Reg functions[] = {
 	    {"request", lrequest}, {"response", lresponse}, {"parse", lparse},
-	    {"frame", lframe},     {"utf8", lutf8},         {NULL, NULL},
+	    {"frame", lframe},     {"utf8", lutf8},         {"accept", laccept},
+	    {"key", lkey},         {NULL, NULL},
 	};
 	luaL_checkversion(L);
 	luaL_newlib(L, functions);
+	struct masks *m = lua_newuserdatauv(L, sizeof(*m), 0);
+	m->left = 0;
+	lua_pushcclosure(L, lmask, 1);
+	lua_setfield(L, -2, "mask");
 	return 1;
 }

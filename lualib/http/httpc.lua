@@ -147,7 +147,7 @@ local function encrypted(fd, target)
 		read = tlshelper.readfunc(fd, tls),
 		write = tlshelper.writefunc(fd, tls),
 		readall = tlshelper.readallfunc(fd, tls),
-		closetls = tlshelper.closefunc(tls),
+		closetls = tlshelper.closefunc(tls, fd),
 	}
 end
 

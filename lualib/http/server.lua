@@ -106,14 +106,14 @@ end
 local function open_tls(self, options)
 	local tlshelper = require "http.tlshelper"
 	local tls = tlshelper.newtls("server", tlshelper.server_context(options.certfile, options.keyfile))
-	self.tls = tlshelper.closefunc(tls)
+	self.close_tls = tlshelper.closefunc(tls, self.id)
 	deadline.set(self.id, self.timeout)
 	tlshelper.init_responsefunc(self.id, tls)()
 	self.read, self.write = tlshelper.readfunc(self.id, tls), tlshelper.writefunc(self.id, tls)
 end
 
-local function open(id, options)
-	local self = setmetatable({
+local function new(id, options)
+	return setmetatable({
 		id = id,
 		address = options.address,
 		timeout = options.timeout or TIMEOUT,
@@ -123,13 +123,15 @@ local function open(id, options)
 		left = options.requests or REQUESTS,
 		written = 0,
 	}, connection)
+end
+
+local function open(self, id, options)
 	watch(self)
 	if options.protocol == "https" then
 		open_tls(self, options)
 	else
 		self.read, self.write = sockethelper.readfunc(id), sockethelper.writefunc(id)
 	end
-	return self
 end
 
 ---------------------------------------------------------------------------------------------
@@ -314,8 +316,8 @@ local function first_bytes(self)
 	return data
 end
 
-local function serve(id, handler, options)
-	local self = open(id, options)
+local function serve(self, id, handler, options)
+	open(self, id, options)
 	while true do
 		local data = first_bytes(self)
 		if not data then
@@ -342,8 +344,13 @@ function server.serve(id, handler, options)
 	if not started then
 		return false, why
 	end
-	local ok, err = pcall(serve, id, handler, options or {})
+	options = options or {}
+	local self = new(id, options)
+	local ok, err = pcall(serve, self, id, handler, options)
 	deadline.clear(id)
+	if self.close_tls then
+		self.close_tls()
+	end
 	socket.close(id)
 	return ok, err
 end

@@ -52,6 +52,18 @@ function source.take(read)
 	return bytes
 end
 
+--- Take the bytes that any function has read too far from a socket, or nil.
+---@param fd integer
+---@return string|nil
+function source.take_from(fd)
+	for read, bytes in pairs(rest) do
+		if sockets[read] == fd then
+			rest[read] = nil
+			return bytes
+		end
+	end
+end
+
 --- Keep bytes that were read too far.
 ---@param read function
 ---@param bytes string
