@@ -10,6 +10,7 @@ files["lualib/loader.lua"] = {
 	globals = { "SERVICE_NAME", "SERVICE_PATH", "LUA_SERVICE", "LUA_PATH", "LUA_CPATH", "LUA_PRELOAD" },
 }
 files["service/snaxd.lua"] = { globals = { "SERVICE_NAME", "SERVICE_PATH" } }
+files["test/fuzz/*_fuzz.lua"] = { globals = { "fuzz" } }
 files["test/runner/*.lua"] = { globals = { "arg" } }
 files["test/services/*.lua"] = {
 	globals = { "KEEP", "SERVICE_NAME", "SERVICE_PATH", "LUA_SERVICE", "LUA_PATH", "LUA_CPATH",

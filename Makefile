@@ -99,7 +99,7 @@ SO_OBJS := $(call so_objs,$(foreach s,$(CSERVICES),$(call cservice_src,$(s))) \
 	$(foreach l,$(CLIBS),$(call clib_src,$(l))))
 
 # libraries a Lua module needs
-LIBS_skynet := $(if $(wildcard lualib-src/crypt.c lualib-src/skynet/crypt.c),-lcrypto)
+LIBS_skynet := -lcrypto
 LIBS_client := $(if $(wildcard lualib-src/client/*.c lualib-src/client/crypt.c),-lcrypto -lpthread)
 LIBS_md5 := -lcrypto
 LIBS_ltls := -lssl -lcrypto

@@ -196,10 +196,19 @@ local function never()
 	return false
 end
 
--- Hold the socket and wait until it's usable.
-local function establish(s)
+-- Hold the socket and wait until it's usable, at most `timeout` centiseconds.
+local function establish(s, timeout)
 	hold(s)
 	s.opening = true
+	if timeout then
+		skynet.timeout(timeout, function()
+			if s.opening then
+				s.err = "Connection timed out"
+				driver.shutdown(s.id)
+				release(s)
+			end
+		end)
+	end
 	block_until(s, never, true)
 	s.opening, s.greedy = nil, nil
 	if s.alive then
@@ -216,13 +225,14 @@ end
 --- Connect to a TCP server.
 ---@param addr string  host, or "host:port", "[v6]:port"
 ---@param port integer|nil
+---@param timeout integer|nil  cs; default: as long as the system tries
 ---@return integer|nil id, string|nil err
-function socket.open(addr, port)
+function socket.open(addr, port, timeout)
 	local id = driver.connect(addr, port)
 	if id < 0 then
 		return nil, "Invalid addr " .. addr
 	end
-	return establish(stream(id))
+	return establish(stream(id), timeout)
 end
 
 --- Adopt an OS descriptor; it isn't closed with the socket.

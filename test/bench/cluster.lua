@@ -1,4 +1,5 @@
 --- Calls to another process through the cluster: rate, latency, CPU time of both nodes.
+-- workers: 2
 local skynet = require "skynet"
 local cluster = require "skynet.cluster"
 local bench = require "bench"

@@ -1,4 +1,5 @@
 --- Echo servers under load from another process: on skynet.socket, and behind a gate.
+-- workers: 3 (one is blocked by the load's command)
 local skynet = require "skynet"
 local socket = require "skynet.socket"
 local bench = require "bench"
