@@ -22,6 +22,12 @@ void skynet_context_cork(struct skynet_context *context, int on);
 /* fn is called with each handle right after it was retired. At start-up only. */
 void skynet_on_retire(void (*fn)(uint32_t handle));
 
+/*
+ * fn is called with the payload of every message of this type (0..15) that ends unhandled, just
+ * before it's freed: for payloads that stand for something else. One fn for each type; any thread.
+ */
+void skynet_on_drop(int type, void (*fn)(const void *msg, size_t sz));
+
 /* Messages waiting in the service's mailbox; only on its thread. */
 int skynet_context_mqlen(struct skynet_context *context);
 

@@ -33,12 +33,14 @@
 #define BATCH_TICKS 300000      /* about 100 us */
 #define RETIRE_HOOKS 4
 #define DEFERRED 8
+#define DROP_TYPES 16
 
 static struct {
 	atomic_int total; /* live services that keep the process alive */
 	atomic_int ending;
 	bool profile;
 	void (*on_retire[RETIRE_HOOKS])(uint32_t handle);
+	void (*_Atomic on_drop[DROP_TYPES])(const void *msg, size_t sz);
 } N;
 
 struct deferred {
@@ -59,7 +61,11 @@ static _Thread_local struct {
 
 void
 message_free(struct skynet_message *msg) {
-	if (message_type(msg) == PTYPE_SOCKET && msg->data) {
+	int type = message_type(msg);
+	void (*fn)(const void *, size_t) = type < DROP_TYPES ? atomic_load(&N.on_drop[type]) : NULL;
+	if (fn && msg->data)
+		fn(msg->data, msg->sz & MESSAGE_TYPE_MASK);
+	if (type == PTYPE_SOCKET && msg->data) {
 		struct skynet_socket_message *m = msg->data;
 		if ((msg->sz & MESSAGE_TYPE_MASK) >= sizeof(*m))
 			skynet_free(m->buffer);
@@ -74,8 +80,9 @@ bounce(struct skynet_context *ctx, struct skynet_message *msg) {
 	uint32_t source = msg->source;
 	int session = msg->session;
 	message_free(msg);
-	/* an answer isn't a request: its sender waits for nothing */
-	if (source == 0 || type == PTYPE_RESPONSE || type == PTYPE_ERROR)
+	/* no request, so its sender waits for nothing; a multicast's session is its channel */
+	if (source == 0 || type == PTYPE_RESPONSE || type == PTYPE_ERROR ||
+	    type == PTYPE_MULTICAST)
 		return;
 	(void)skynet_send(NULL, ctx->handle, source, PTYPE_ERROR, session, NULL, 0);
 }
@@ -162,6 +169,12 @@ skynet_on_retire(void (*fn)(uint32_t handle)) {
 			return;
 		}
 	}
+}
+
+void
+skynet_on_drop(int type, void (*fn)(const void *msg, size_t sz)) {
+	if (type >= 0 && type < DROP_TYPES)
+		atomic_store(&N.on_drop[type], fn);
 }
 
 /*
