@@ -82,10 +82,19 @@ lua_pushshared(lua_State *L, lua_Shared *u) {
 	}
 }
 
-/* Is this state still a user of the unit? (Only its address counts: it may be gone.) */
-LUA_API int
-lua_holdsshared(lua_State *L, lua_Shared *u) {
-	return G(L)->shared && luaE_mapget(&G(L)->shared->units, u) != NULL;
+/*
+ * The unit with this root, if this state is a user of one; else NULL. Only the address of the
+ * root counts: it may be gone. Valid until the state's next full collection.
+ */
+LUA_API lua_Shared *
+lua_findshared(lua_State *L, const void *root) {
+	const struct SharedRefs *r = G(L)->shared;
+	for (size_t i = 0; r && i < r->units.size; i++) {
+		const lua_Shared *u = r->units.slot[i].key;
+		if (u && u->root == root)
+			return (lua_Shared *)u;
+	}
+	return NULL;
 }
 
 LUA_API int
