@@ -131,7 +131,7 @@ update3rd:
 # ---- Lua ----
 
 LUA_STAMP := 3rd/lua/src/.stamp
-$(LUA_STAMP): 3rd/lua/fetch 3rd/lua/skynet.patch 3rd/lua/codecache.c
+$(LUA_STAMP): 3rd/lua/fetch 3rd/lua/skynet.patch $(wildcard 3rd/lua/*.c) 3rd/lua/lshare.h
 	$(MAKE) -C 3rd/lua headers
 
 $(OUT)/lua/liblua.a: $(LUA_STAMP)

@@ -135,9 +135,13 @@ unlist(struct answer *a) {
 	a->pending = false;
 }
 
+/* A pending one is collected only when the VM closes, and then before the VM's own record. */
 static int
 answer_gc(lua_State *L) {
-	unlist(lua_touserdata(L, 1));
+	struct answer *a = lua_touserdata(L, 1);
+	if (a->pending && a->session != 0 && !a->dead)
+		send_error(a->vm, a->source, a->session);
+	unlist(a);
 	return 0;
 }
 
