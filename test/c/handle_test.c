@@ -55,7 +55,8 @@ make(void) {
 static void *
 write_table(void *p) {
 	int me = (int)(intptr_t)p;
-	for (int i = 0; i < ROUNDS; i++) {
+	/* on, until the readers had their share of the processors, too */
+	for (int i = 0; i < ROUNDS || atomic_load(&found) < ROUNDS; i++) {
 		_Atomic uint32_t *slot = &shared[me][i % ALIVE];
 		uint32_t old = atomic_load(slot);
 		atomic_store(slot, skynet_handle_register(make()));
