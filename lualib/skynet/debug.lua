@@ -80,8 +80,9 @@ local function make_commands(skynet, export)
 
 	function command.TASK(session)
 		if session then
-			local n = math.tointeger(session) -- tools send text
-			skynet.retpack(skynet.task(assert(n, "TASK: the session is no number")))
+			-- tools send text
+			local which = session == "init" and session or math.tointeger(session)
+			skynet.retpack(skynet.task(assert(which, "TASK: neither a session's number nor init")))
 		else
 			local tasks = {}
 			skynet.task(tasks)
