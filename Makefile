@@ -212,23 +212,30 @@ test: deps
 	$(MAKE) test-modules
 	./test/run $(T)
 
+# Test programs and modules are built where the variant's objects are, and put beside their sources.
 TEST_SO := $(patsubst %.c,%.so,$(wildcard test/cservice/*.c test/lib/*.c))
-C_TESTS := $(patsubst test/c/%.c,$(OUT)/test/%,$(wildcard test/c/*_test.c))
+C_TESTS := $(patsubst test/c/%.c,%,$(wildcard test/c/*_test.c))
 .PHONY: test-modules
-test-modules: $(TEST_SO) $(C_TESTS)
-	@mkdir -p test/c/bin && rm -f test/c/bin/* && for t in $(C_TESTS); do cp $$t test/c/bin/; done
+test-modules: $(TEST_SO:%=$(OUT)/%) $(C_TESTS:%=$(OUT)/test/c/bin/%)
+	@mkdir -p test/c/bin; for f in $(TEST_SO) $(C_TESTS:%=test/c/bin/%); do \
+		cmp -s $(OUT)/$$f $$f || cp $(OUT)/$$f $$f; done
 
-test/cservice/%.so: test/cservice/%.c FORCE
-	$(call say,CC,$<)$(CC) -std=gnu11 -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared -Iskynet-src -o $@ $<
-test/lib/%.so: test/lib/%.c FORCE
-	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared -I$(LUA_INC) -o $@ $<
+$(OUT)/test/cservice/%.so: test/cservice/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) -std=gnu11 -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared \
+		-Iskynet-src -MMD -MP -o $@ $<
+$(OUT)/test/lib/%.so: test/lib/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared \
+		-I$(LUA_INC) -MMD -MP -o $@ $<
 # an archive: a test that brings a part of its own leaves the kernel's out
 $(OUT)/libkernel.a: $(KERNEL_OBJS)
 	@rm -f $@
 	$(call say,AR,$@)$(AR) rcs $@ $(filter-out %/skynet_main.o,$^)
-$(OUT)/test/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a FORCE
+$(OUT)/test/c/bin/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -Itest/c -o $@ $< $(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
+	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -Itest/c -MMD -MP -MT $@ -MF $@.d -o $@ $< \
+		$(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
 
 BENCH_TOOLS := $(patsubst %.c,%,$(wildcard test/bench/lib/*.c))
 test/bench/lib/%: test/bench/lib/%.c
