@@ -5,7 +5,7 @@
 # make deps        install what is missing (Debian packages)
 # make install / uninstall     PREFIX=/usr/local DESTDIR=
 # make clean / distclean       objects and products / also the fetched Lua source
-# make format / lint
+# make format / lint / help
 #
 # Variables: V=1 (show the commands), CC, DEBUG=1, SAN=address,undefined | thread, MALLOC=libc,
 # PGO=1, MYCFLAGS, LUA_SRC=dir (an unpacked Lua 5.4 tree), LPEG_SRC=dir, LUA_CLIB_PATH,
@@ -110,7 +110,7 @@ CLIB_SO := $(CLIBS:%=$(OUT)/luaclib/%.so)
 PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
 	$(CLIBS:%=$(LUA_CLIB_PATH)/%.so)
 
-.PHONY: all linux freebsd openbsd macosx demo test bench deps install uninstall clean distclean \
+.PHONY: all help linux freebsd openbsd macosx demo test bench deps install uninstall clean distclean \
 	cleanall format lint publish bench-tools update3rd FORCE
 .DELETE_ON_ERROR:
 
@@ -199,6 +199,9 @@ publish: $(EXE) $(SERVICE_SO) $(CLIB_SO)
 -include $(shell find build -name '*.d' 2>/dev/null)
 
 # ---- everything else ----
+
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
 deps:
 	./tools/deps
