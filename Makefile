@@ -1,6 +1,7 @@
 # make [all]       build: ./skynet, cservice/, luaclib/, 3rd/lua/
 # make demo        build, and show two nodes that form a cluster (KEEP=1: leave them running)
 # make test        build, and run every test (T=pattern: only matching files)
+# make fuzz        fuzz every parser of network bytes (SECONDS=10 each, F=pattern)
 # make bench       build, and measure (B=name: only that program)
 # make deps        install what is missing (Debian packages)
 # make install / uninstall     PREFIX=/usr/local DESTDIR=
@@ -110,7 +111,7 @@ CLIB_SO := $(CLIBS:%=$(OUT)/luaclib/%.so)
 PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
 	$(CLIBS:%=$(LUA_CLIB_PATH)/%.so)
 
-.PHONY: all help linux freebsd openbsd macosx demo test bench deps install uninstall clean distclean \
+.PHONY: all help linux freebsd openbsd macosx demo test fuzz bench deps install uninstall clean distclean \
 	cleanall format lint publish bench-tools update3rd FORCE
 .DELETE_ON_ERROR:
 
@@ -239,6 +240,12 @@ $(OUT)/test/c/bin/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -Itest/c -MMD -MP -MT $@ -MF $@.d -o $@ $< \
 		$(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
+
+SECONDS ?= 10
+fuzz: deps
+	./tools/deps clang libclang-rt-dev
+	$(MAKE) all
+	./test/fuzz/run $(SECONDS) $(F)
 
 BENCH_TOOLS := $(patsubst %.c,%,$(wildcard test/bench/lib/*.c))
 test/bench/lib/%: test/bench/lib/%.c
