@@ -128,8 +128,9 @@ answer_error(struct server *s, uint32_t wire, bool push, const char *text) {
  */
 
 static void
-trace_line(struct server *s, const char *tag, const char *text) {
-	skynet_error(s->ctx, "<TRACE %s> %llu %s", tag, (unsigned long long)skynet_now_ns(), text);
+trace_line(struct server *s, const char *tag, size_t taglen, const char *text) {
+	skynet_error(s->ctx, "<TRACE %.*s> %llu %s", (int)taglen, tag,
+	             (unsigned long long)skynet_now_ns(), text);
 }
 
 static char *
@@ -169,7 +170,7 @@ forward(struct server *s, const struct target *to, uint32_t wire, bool push, con
 		} while (session_get(&s->running, (uint32_t)session) != NULL);
 	}
 	if (tag && !push) {
-		trace_line(s, tag, "tracecall begin");
+		trace_line(s, tag, taglen, "tracecall begin");
 		(void)send_to(s, to, PTYPE_TRACE, 0, tag, taglen);
 	}
 	if (send_to(s, to, PTYPE_RESERVED_LUA, session, sz ? data : NULL, sz) < 0) {
@@ -196,7 +197,7 @@ on_answer(struct server *s, int type, int session, const void *msg, size_t sz) {
 		return false;
 	if (type == PTYPE_RESPONSE) {
 		if (r->tag)
-			trace_line(s, r->tag, "tracecall end");
+			trace_line(s, r->tag, strlen(r->tag), "tracecall end");
 		answer_ok(s, r->wire, msg, sz);
 	} else {
 		answer_error(s, r->wire, false, "call failed");
