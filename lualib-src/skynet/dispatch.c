@@ -195,7 +195,11 @@ finished(lua_State *L, struct vm *vm, struct task *t) {
 	task_release(vm, t);
 }
 
-/* Run the coroutine's to-be-closed variables; what they raise is an error of its own. */
+/*
+ * Run the coroutine's to-be-closed variables; what they raise is an error of its own. A thread
+ * that may have failed inside a hook isn't reused: Lua would never call a hook in it again, so
+ * that nothing could interrupt it.
+ */
 static void
 close_thread(lua_State *L, struct vm *vm, struct task *t, bool report) {
 	struct task *outer = vm->running;
@@ -206,7 +210,7 @@ close_thread(lua_State *L, struct vm *vm, struct task *t, bool report) {
 		lua_xmove(t->co, L, 1);
 		note_error(L, vm);
 	}
-	task_release(vm, t);
+	task_free(L, t);
 }
 
 /* The coroutine raised: its error object is on top of its stack. */
@@ -220,6 +224,14 @@ failed(lua_State *L, struct vm *vm, struct task *t) {
 	}
 	t->owes = OWES_NOTHING;
 	task_untag(L, t);
+	if (lua_status(t->co) == LUA_ERRMEM) {
+		/* what it held is needed for everything else; a traceback is a luxury */
+		close_thread(L, vm, t, false);
+		lua_pushliteral(L, "not enough memory");
+		note_error(L, vm);
+		lua_settop(L, top);
+		return;
+	}
 	lua_pushvalue(t->co, -1);
 	lua_xmove(t->co, L, 1);
 	const char *text = luaL_tolstring(L, -1, NULL);
@@ -583,11 +595,13 @@ on_request(lua_State *L, struct vm *vm, const struct message *m) {
 		}
 		lua_pop(L, 1);
 	}
+	/* a client frame's session is a socket id: no answer is expected there */
+	vm->unclaimed = m->session != 0 && m->type != PTYPE_CLIENT;
 	int n = unpack(L, vm, class, m);
 	if (n < 0) {
-		/* a client frame's session is a socket id: no answer is expected there */
-		if (m->session != 0 && m->type != PTYPE_CLIENT)
+		if (vm->unclaimed)
 			send_error(vm, m->source, m->session);
+		vm->unclaimed = false;
 		return;
 	}
 	struct task *t = task_take(L, vm);
@@ -605,6 +619,7 @@ on_request(lua_State *L, struct vm *vm, const struct message *m) {
 	lua_pushinteger(t->co, m->session);
 	lua_pushinteger(t->co, m->source);
 	lua_xmove(L, t->co, n);
+	vm->unclaimed = false;
 	resume(L, vm, t, n + 2);
 }
 

@@ -156,7 +156,7 @@ task_untag(lua_State *L, struct task *t) {
 	t->tag = TAG_NONE;
 }
 
-static void
+void
 task_free(lua_State *L, struct task *t) {
 	*(uintptr_t *)lua_getextraspace(t->co) = (uintptr_t)t->vm | 1;
 	vm_push(L, t->vm, REF_THREADS);

@@ -151,6 +151,7 @@ struct vm {
 	bool direct;       /* the callback is the stock dispatcher */
 	bool tracing;      /* some protocol or task may be traced */
 	int ref[REF_COUNT];
+	bool unclaimed;    /* the message is a request that no task has taken yet */
 	bool exiting;
 	struct forgotten *forgotten;
 	size_t forgotten_count, forgotten_cap;
@@ -178,6 +179,8 @@ vm_push(lua_State *L, struct vm *vm, enum ref r) {
 
 struct task *task_take(lua_State *L, struct vm *vm); /* may raise (memory) */
 void task_release(struct vm *vm, struct task *t);
+/* Forget a task that isn't in the pool, for good. */
+void task_free(lua_State *L, struct task *t);
 void task_untag(lua_State *L, struct task *t);
 
 struct waiter *waiters_find(struct waiters *w, int session);

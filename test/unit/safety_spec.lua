@@ -85,6 +85,23 @@ describe("a service", function()
 		end
 	end)
 
+	it("is broken again and again, also where it was broken before", function()
+		for _ = 1, 20 do
+			local result
+			skynet.fork(function()
+				result = table.pack(pcall(skynet.call, s, "lua", "loop"))
+			end)
+			for _ = 1, 500 do
+				core.command("SIGNAL", skynet.address(s) .. " 0")
+				if result then
+					break
+				end
+				skynet.sleep(1)
+			end
+			assert.is_false(result[1])
+		end
+	end)
+
 	it("may catch the signal, and is broken again by the next", function()
 		local result
 		skynet.fork(function()
