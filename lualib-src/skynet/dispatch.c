@@ -192,7 +192,10 @@ finished(lua_State *L, struct vm *vm, struct task *t) {
 			remember_forgotten(vm, t);
 	}
 	lua_settop(L, top);
-	task_release(vm, t);
+	if (t->adopted)
+		task_free(L, t);
+	else
+		task_release(vm, t);
 }
 
 /*
@@ -265,6 +268,17 @@ suspended(lua_State *L, struct vm *vm, struct task *t, int nres) {
 	}
 }
 
+/* The coroutine could not be resumed: somebody else ended it, or has it running. */
+static void
+refused(lua_State *L, struct vm *vm, struct task *t) {
+	lua_xmove(t->co, L, 1);
+	note_error(L, vm);
+	if (t->owes == OWES_CALL)
+		send_error(vm, t->source, t->request);
+	task_untag(L, t);
+	task_free(L, t);
+}
+
 static void
 resume(lua_State *L, struct vm *vm, struct task *t, int nargs) {
 	struct task *outer = vm->running;
@@ -272,18 +286,25 @@ resume(lua_State *L, struct vm *vm, struct task *t, int nargs) {
 	int nres = 0;
 	vm->running = t;
 	t->state = TASK_RUNNING;
+	t->waiting = 0;
+	if (t->foreign)
+		task_domestic(L, t);
 	if (hooks && hooks->profiling > 0)
 		hooks->enter(L, t->co);
 	int status = lua_resume(t->co, L, nargs, &nres);
 	if (hooks && hooks->profiling > 0) /* perhaps since it started just now */
 		hooks->leave(L, t->co);
 	vm->running = outer;
+	if (t->waiting != 0 && status != LUA_YIELD)
+		task_orphan(L, t);
 	if (status == LUA_OK)
 		finished(L, vm, t);
 	else if (status == LUA_YIELD)
 		suspended(L, vm, t, nres);
-	else
+	else if (lua_status(t->co) > LUA_YIELD)
 		failed(L, vm, t);
+	else
+		refused(L, vm, t);
 }
 
 /*
@@ -302,10 +323,19 @@ int
 task_block(lua_State *L, struct vm *vm, enum wait_kind k, int session, uint32_t callee,
            lua_KFunction next) {
 	struct task *t = vm->running;
+	if (t->waiting != 0)
+		task_orphan(L, t);
 	if (waiters_add(&vm->waiters, session, k, callee, t) != 0)
 		return luaL_error(L, "not enough memory");
 	t->waiting = session;
 	t->state = TASK_WAITING;
+	if (L != t->co) {
+		vm_push(L, vm, REF_FOREIGN);
+		lua_pushthread(L);
+		lua_rawsetp(L, -2, t);
+		lua_pop(L, 1);
+		t->foreign = true;
+	}
 	lua_KContext top = lua_gettop(L);
 	vm_push(L, vm, REF_SUSPEND);
 	return lua_yieldk(L, 1, top, next);

@@ -254,7 +254,12 @@ end_task(lua_State *L, struct vm *vm, struct task *t) {
 		             luaL_tolstring(t->co, -1, NULL));
 	}
 	task_untag(L, t);
-	task_release(vm, t);
+	if (t->foreign)
+		task_domestic(L, t);
+	if (t->adopted)
+		task_free(L, t);
+	else
+		task_release(vm, t);
 }
 
 static struct task *

@@ -40,12 +40,14 @@ struct task {
 	struct task *next;    /* idle list or fork queue */
 	uint32_t source;      /* requester, when owes != OWES_NOTHING */
 	int request;          /* its session */
-	int waiting;          /* session waited for, while state is TASK_WAITING */
+	int waiting;          /* session waited for; 0 when it isn't waiting */
 	uint8_t state;
 	uint8_t owes;
 	uint8_t tag;
 	uint8_t type;         /* message type handled, for diagnostics */
 	bool handles;         /* it runs a request's handler: source and request are set */
+	bool foreign;         /* the thread that blocked isn't `co` but foreign[task]: see task_orphan */
+	bool adopted;         /* `co` was made by somebody else: it's not for the pool */
 };
 
 /* What waits for a session's response. */
@@ -92,6 +94,7 @@ enum ref {
 	REF_SKYNET,     /* the module table */
 	REF_THREADS,    /* task pointer -> thread */
 	REF_TAGS,       /* task pointer -> trace tag */
+	REF_FOREIGN,    /* task pointer -> thread that blocked for it */
 	REF_TIMERS,     /* session -> function */
 	REF_HANDLERS,   /* session -> function */
 	REF_NAMES,      /* session -> address text of a pending call */
@@ -179,6 +182,13 @@ vm_push(lua_State *L, struct vm *vm, enum ref r) {
 
 struct task *task_take(lua_State *L, struct vm *vm); /* may raise (memory) */
 void task_release(struct vm *vm, struct task *t);
+/*
+ * The task goes on although it never gave the framework the "SUSPEND" of a blocking call: a
+ * coroutine that somebody made with the plain library made the call, and whoever resumed it went
+ * on. That coroutine becomes a task of its own, so it gets its answer.
+ */
+void task_orphan(lua_State *L, struct task *t);
+void task_domestic(lua_State *L, struct task *t); /* forget the foreign thread */
 /* Forget a task that isn't in the pool, for good. */
 void task_free(lua_State *L, struct task *t);
 void task_untag(lua_State *L, struct task *t);
