@@ -39,7 +39,8 @@ function conf.login_handler(server, uid, secret)
 	if uid == "forbidden" then
 		error "the application refuses"
 	elseif uid == "slow" then
-		require "skynet".sleep(100)
+		skynet.error "slow login begins"
+		skynet.sleep(100)
 	elseif uid == "nosub" then
 		return
 	end
