@@ -260,7 +260,8 @@ local function gate_handler(conf)
 	local handler = {}
 
 	function handler.open(_, gate)
-		return conf.register_handler(assert(gate.servername, "a msgserver's gate needs a servername"))
+		assert(gate.servername, "a msgserver's gate needs a servername")
+		return conf.register_handler(gate.servername, gate)
 	end
 
 	function handler.connect(fd, from)
@@ -318,7 +319,8 @@ end
 --- lua commands login, logout and kick, whose results they return;
 --- request_handler(username, text): the answer to a request, at most 65,530 bytes, nil for an
 --- empty one; may block;
---- register_handler(servername): called when the gate opens, its results are the reply;
+--- register_handler(servername, gate): called when the gate has opened, its results are the reply;
+--- gate.address and gate.port are where it listens;
 --- disconnect_handler(username): optional, the user's newest connection has ended;
 --- expired_number: how many answers are kept for a user at least (128);
 --- handshake_timeout: centiseconds a client has for its first frame (1,500).

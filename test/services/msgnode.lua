@@ -53,10 +53,9 @@ function requests.logout(username)
 end
 
 local conf = { expired_number = 8, handshake_timeout = 200 }
-local gate
 
-function conf.register_handler(name)
-	return name, gate and gate.port
+function conf.register_handler(name, gate)
+	return name, gate.port
 end
 
 function conf.login_handler(uid, secret)
@@ -88,18 +87,6 @@ end
 
 function conf.disconnect_handler(username)
 	print("disconnected " .. username)
-end
-
--- the reply to open comes from register_handler: have it know the port
-local gateserver = require "snax.gateserver"
-local start = gateserver.start
-function gateserver.start(handler)
-	local open = handler.open
-	function handler.open(source, c)
-		gate = c
-		return open(source, c)
-	end
-	return start(handler)
 end
 
 io.stdout:setvbuf "line"
