@@ -184,7 +184,8 @@ test-modules: $(TEST_SO) $(C_TESTS)
 	@mkdir -p test/c/bin && rm -f test/c/bin/* && for t in $(C_TESTS); do cp $$t test/c/bin/; done
 
 test/cservice/%.so: test/cservice/%.c FORCE
-	$(CC) -std=gnu11 -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared -Iskynet-src -o $@ $<
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared -Iskynet-src \
+		-I$(LUA_INC) -o $@ $<
 test/lib/%.so: test/lib/%.c FORCE
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared -I$(LUA_INC) -o $@ $<
 $(OUT)/test/%: test/c/%.c $(KERNEL_OBJS) $(OUT)/lua/liblua.a FORCE
