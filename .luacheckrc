@@ -9,5 +9,14 @@ files["examples/cluster/names.lua"] = { ignore = { "111" } }
 files["lualib/loader.lua"] = {
 	globals = { "SERVICE_NAME", "SERVICE_PATH", "LUA_SERVICE", "LUA_PATH", "LUA_CPATH", "LUA_PRELOAD" },
 }
+files["service/snaxd.lua"] = { globals = { "SERVICE_NAME", "SERVICE_PATH" } }
+files["test/fuzz/*_fuzz.lua"] = { globals = { "fuzz" } }
 files["test/runner/*.lua"] = { globals = { "arg" } }
-files["test/services/*.lua"] = { globals = { "KEEP" } }
+files["test/services/*.lua"] = {
+	globals = { "KEEP", "SERVICE_NAME", "SERVICE_PATH", "LUA_SERVICE", "LUA_PATH", "LUA_CPATH",
+		"LUA_PRELOAD", "PRELOADED", "OWN_LOADER", "FROM_MODULE", "snax", "accept", "response", "init",
+		"exit" },
+}
+files["examples/snax/room*.lua"] = {
+	globals = { "accept", "response", "init", "exit", "hotfix" },
+}

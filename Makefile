@@ -7,8 +7,9 @@
 # make clean / distclean       objects and products / also the fetched Lua source
 # make format / lint
 #
-# Variables: CC, DEBUG=1, SAN=address,undefined | thread, MALLOC=libc, PGO=1, MYCFLAGS,
-# LUA_SRC=dir (an unpacked Lua 5.4 tree), LPEG_SRC=dir, LUA_CLIB_PATH, CSERVICE_PATH, SKYNET_BUILD_PATH.
+# Variables: V=1 (show the commands), CC, DEBUG=1, SAN=address,undefined | thread, MALLOC=libc,
+# PGO=1, MYCFLAGS, LUA_SRC=dir (an unpacked Lua 5.4 tree), LPEG_SRC=dir, LUA_CLIB_PATH,
+# CSERVICE_PATH, SKYNET_BUILD_PATH.
 # Each variant of compiler and flags has its own objects under build/.
 
 PLAT ?= linux
@@ -20,6 +21,7 @@ CSERVICE_PATH ?= cservice
 SKYNET_BUILD_PATH ?= .
 MYCFLAGS ?=
 export LUA_SRC LPEG_SRC
+MAKEFLAGS += --no-print-directory
 
 ifneq ($(SAN),)
 MALLOC := libc
@@ -39,11 +41,18 @@ endif
 ifeq ($(findstring clang,$(CC)),clang)
 LTO :=
 endif
+AR := $(if $(LTO),gcc-ar,ar)
+# PGO=1: build with counters, train on the bench programs, build again with what was counted
 PROFILE := build/profile
+ifneq ($(PGO),)
+ifeq ($(findstring clang,$(CC)),clang)
+$(error PGO=1 needs gcc)
+endif
 ifeq ($(PGO),generate)
 PGOFLAGS := -fprofile-generate=$(abspath $(PROFILE)) -fprofile-update=atomic
-else ifneq ($(PGO),)
+else
 PGOFLAGS := -fprofile-use=$(abspath $(PROFILE)) -fprofile-partial-training -Wno-missing-profile
+endif
 endif
 ifeq ($(MALLOC),libc)
 DEFINES := -DNOUSE_JEMALLOC
@@ -52,6 +61,8 @@ JEMALLOC ?= $(firstword $(wildcard /usr/lib/*/libjemalloc_pic.a /usr/lib/libjema
 HEAP := -Wl,--whole-archive $(JEMALLOC) -Wl,--no-whole-archive -lstdc++
 endif
 
+# V=1 shows commands as they are; otherwise each is a word and its product
+say = $(if $(V),,@printf '%-5s %s\n' '$(1)' '$(2)';)
 VERSION := $(shell git describe --tags --always 2>/dev/null || echo development)
 LUA_INC ?= 3rd/lua
 COMMON := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-plt $(OPT) $(SANFLAGS) $(PGOFLAGS) \
@@ -65,7 +76,11 @@ SHARED := -shared $(SANFLAGS) $(PGOFLAGS)
 # one folder of objects for each set of flags
 comma := ,
 KEY := $(shell printf '%s' '$(CC) $(COMMON) $(LTO) $(JEMALLOC)' | cksum | cut -d' ' -f1)
-OUT := build/$(firstword $(CC))-$(subst $(comma),-,$(if $(SAN),$(SAN),$(if $(DEBUG),debug,$(if $(PGO),pgo-$(PGO),release))))-$(KEY)
+ifneq ($(PGO),)
+# both stages in one folder: the counters are found by the objects' names
+KEY := stages
+endif
+OUT := build/$(firstword $(CC))-$(subst $(comma),-,$(if $(SAN),$(SAN),$(if $(DEBUG),debug,$(if $(PGO),pgo,release))))-$(KEY)
 
 KERNEL := $(wildcard skynet-src/*.c)
 CSERVICES := $(sort $(basename $(notdir $(wildcard service-src/*.c))) \
@@ -75,13 +90,16 @@ CLIBS := skynet $(filter-out skynet,$(notdir $(patsubst %/,%,$(wildcard lualib-s
 
 KERNEL_OBJS := $(KERNEL:%.c=$(OUT)/exe/%.o)
 so_objs = $(patsubst %.c,$(OUT)/so/%.o,$(1))
-cservice_src = $(wildcard service-src/$(1).c service-src/$(1)/*.c)
+cservice_src = $(wildcard service-src/$(1).c service-src/$(1)/*.c) \
+	$(if $(filter harbor,$(1)),lualib-src/lua-seri.c)
 clib_src = $(wildcard lualib-src/$(1)/*.c) $(if $(filter skynet,$(1)),$(wildcard lualib-src/*.c)) \
 	$(if $(filter client,$(1)),$(wildcard lualib-src/crypt*.c)) \
 	$(if $(filter clientsocket,$(1)),lualib-src/client/socket.c)
+SO_OBJS := $(call so_objs,$(foreach s,$(CSERVICES),$(call cservice_src,$(s))) \
+	$(foreach l,$(CLIBS),$(call clib_src,$(l))))
 
 # libraries a Lua module needs
-LIBS_skynet := $(if $(wildcard lualib-src/crypt.c lualib-src/skynet/crypt.c),-lcrypto)
+LIBS_skynet := -lcrypto
 LIBS_client := $(if $(wildcard lualib-src/client/*.c lualib-src/client/crypt.c),-lcrypto -lpthread)
 LIBS_md5 := -lcrypto
 LIBS_ltls := -lssl -lcrypto
@@ -93,10 +111,19 @@ PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
 	$(CLIBS:%=$(LUA_CLIB_PATH)/%.so)
 
 .PHONY: all linux freebsd openbsd macosx demo test bench deps install uninstall clean distclean \
-	cleanall format lint lua-headers publish update3rd FORCE
+	cleanall format lint publish bench-tools update3rd FORCE
 .DELETE_ON_ERROR:
 
-all: publish
+all: $(if $(filter 1,$(PGO)),$(PROFILE)/trained) publish
+$(PROFILE)/trained:
+	rm -rf $(OUT) $(PROFILE)
+	$(MAKE) PGO=generate publish bench-tools
+	BENCH_SCALE=0.1 RUNS=1 ./test/bench/run
+	rm -rf $(OUT)
+	@touch $@
+ifeq ($(PGO),1)
+$(KERNEL_OBJS) $(OUT)/lua/liblua.a $(SO_OBJS): | $(PROFILE)/trained
+endif
 linux freebsd openbsd macosx: all
 update3rd:
 	$(MAKE) -C 3rd/lua headers
@@ -104,40 +131,48 @@ update3rd:
 # ---- Lua ----
 
 LUA_STAMP := 3rd/lua/src/.stamp
-$(LUA_STAMP): 3rd/lua/fetch 3rd/lua/skynet.patch 3rd/lua/codecache.c
+$(LUA_STAMP): 3rd/lua/fetch 3rd/lua/skynet.patch $(wildcard 3rd/lua/*.c) 3rd/lua/lshare.h
 	$(MAKE) -C 3rd/lua headers
 
 $(OUT)/lua/liblua.a: $(LUA_STAMP)
-	$(MAKE) -C 3rd/lua all PUBLISH=1 OUT=$(abspath $(OUT)/lua) CC='$(CC)' \
+	@$(MAKE) -C 3rd/lua all PUBLISH=1 V=$(V) OUT=$(abspath $(OUT)/lua) CC='$(CC)' \
 		LUA_CFLAGS='$(LUA_CFLAGS)'
 
 # ---- the executable ----
 
 $(OUT)/exe/%.o: %.c $(LUA_STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_EXE) -DSKYNET_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -MMD -MP -c -o $@ $<
+$(OUT)/version: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
+$(OUT)/exe/skynet-src/skynet_main.o: CFLAGS_EXE += -DSKYNET_VERSION='"$(VERSION)"'
+$(OUT)/exe/skynet-src/skynet_main.o: $(OUT)/version
 
 $(EXE): $(KERNEL_OBJS) $(OUT)/lua/liblua.a
-	$(CC) $(CFLAGS_EXE) -o $@ $(KERNEL_OBJS) -Wl,--whole-archive $(OUT)/lua/liblua.a \
+	$(call say,LINK,$@)$(CC) $(CFLAGS_EXE) -o $@ $(KERNEL_OBJS) -Wl,--whole-archive $(OUT)/lua/liblua.a \
 		-Wl,--no-whole-archive $(HEAP) -Wl,-E $(LIBS)
 
 # ---- shared objects ----
 
+# C services share one name space (RTLD_GLOBAL): each exports nothing but what begins with its name
+
 $(OUT)/so/%.o: %.c $(LUA_STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_SO) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(CFLAGS_SO) -MMD -MP -c -o $@ $<
 
 define cservice_rule
 $(OUT)/cservice/$(1).so: $(call so_objs,$(call cservice_src,$(1)))
 	@mkdir -p $$(@D)
-	$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
+	@echo '{ global: $(1)_*; local: *; };' >$$(@:.so=.map)
+	$$(call say,LINK,$$@)$(CC) $(SHARED) -Wl,--version-script=$$(@:.so=.map) -o $$@ $$^ $$(LIBS_$(1))
 endef
 $(foreach s,$(CSERVICES),$(eval $(call cservice_rule,$(s))))
 
 define clib_rule
 $(OUT)/luaclib/$(1).so: $(call so_objs,$(call clib_src,$(1)))
 	@mkdir -p $$(@D)
-	$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
+	$$(call say,LINK,$$@)$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
 endef
 $(foreach l,$(filter-out lpeg,$(CLIBS)),$(eval $(call clib_rule,$(l))))
 
@@ -149,7 +184,7 @@ $(LPEG_STAMP): 3rd/lpeg/fetch 3rd/debian-source
 
 $(OUT)/luaclib/lpeg.so: $(LPEG_STAMP) $(LUA_STAMP)
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -DNDEBUG -fPIC $(OPT) $(SHARED) -I$(LUA_INC) -o $@ 3rd/lpeg/src/lp*.c
+	$(call say,CC,3rd/lpeg/src)$(CC) -std=gnu11 -DNDEBUG -fPIC $(OPT) $(SHARED) -I$(LUA_INC) -o $@ 3rd/lpeg/src/lp*.c
 
 # ---- products: copied to where projects expect them, when they differ ----
 
@@ -184,16 +219,23 @@ test-modules: $(TEST_SO) $(C_TESTS)
 	@mkdir -p test/c/bin && rm -f test/c/bin/* && for t in $(C_TESTS); do cp $$t test/c/bin/; done
 
 test/cservice/%.so: test/cservice/%.c FORCE
-	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared -Iskynet-src \
-		-I$(LUA_INC) -o $@ $<
+	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared \
+		-Iskynet-src -I$(LUA_INC) -o $@ $<
 test/lib/%.so: test/lib/%.c FORCE
-	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared -I$(LUA_INC) -o $@ $<
-$(OUT)/test/%: test/c/%.c $(KERNEL_OBJS) $(OUT)/lua/liblua.a FORCE
+	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared -I$(LUA_INC) -o $@ $<
+# an archive: a test that brings a part of its own leaves the kernel's out
+$(OUT)/libkernel.a: $(KERNEL_OBJS)
+	@rm -f $@
+	$(call say,AR,$@)$(AR) rcs $@ $(filter-out %/skynet_main.o,$^)
+$(OUT)/test/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a FORCE
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_EXE) -o $@ $< $(filter-out %/skynet_main.o,$(KERNEL_OBJS)) \
-		$(OUT)/lua/liblua.a $(HEAP) $(LIBS)
+	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -Itest/c -o $@ $< $(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
 
-bench: all
+BENCH_TOOLS := $(patsubst %.c,%,$(wildcard test/bench/lib/*.c))
+test/bench/lib/%: test/bench/lib/%.c
+	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -o $@ $<
+bench-tools: $(BENCH_TOOLS)
+bench: all bench-tools
 	./test/bench/run $(B)
 
 ROOT := $(DESTDIR)$(PREFIX)/lib/skynet
@@ -212,14 +254,16 @@ uninstall:
 
 clean:
 	rm -rf build $(SKYNET_BUILD_PATH)/skynet $(CSERVICE_PATH) $(LUA_CLIB_PATH) test/c/bin
-	rm -f test/cservice/*.so test/lib/*.so lualib/re.lua
+	rm -f test/cservice/*.so test/lib/*.so lualib/re.lua $(BENCH_TOOLS)
 distclean cleanall: clean
 	$(MAKE) -C 3rd/lua clean
 	rm -rf 3rd/lpeg/src
 
 format:
-	clang-format -i $(wildcard skynet-src/*.[ch] service-src/*.[ch] service-src/*/*.[ch] \
+	./tools/deps clang-format
+	@clang-format -i $(wildcard skynet-src/*.[ch] service-src/*.[ch] service-src/*/*.[ch] \
 		lualib-src/*.[ch] lualib-src/*/*.[ch] test/c/*.c test/cservice/*.c test/lib/*.c)
 lint:
+	./tools/deps lua-check cppcheck
 	luacheck -q lualib service examples test
 	cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr -Iskynet-src skynet-src

@@ -134,3 +134,18 @@ cluster_write(struct skynet_context *ctx, int fd, void *block, size_t sz, bool l
 	else
 		(void)skynet_socket_sendbuffer(ctx, &b);
 }
+
+void
+cluster_set_integer(lua_State *L, const char *field, lua_Integer v) {
+	lua_pushinteger(L, v);
+	lua_setfield(L, -2, field);
+}
+
+void
+cluster_set_target(lua_State *L, uint32_t handle, const char *name, size_t len) {
+	if (handle)
+		lua_pushinteger(L, handle);
+	else
+		lua_pushlstring(L, name, len);
+	lua_setfield(L, -2, "to");
+}

@@ -46,6 +46,10 @@ void assembly_drop(struct assembly *a);
 /* The service's context of a VM; raises outside of services. */
 struct skynet_context *cluster_context(lua_State *L);
 
+/* Set a field of the table on top of the stack; `to`: a handle, or a name when that is 0. */
+void cluster_set_integer(lua_State *L, const char *field, lua_Integer v);
+void cluster_set_target(lua_State *L, uint32_t handle, const char *name, size_t len);
+
 /* Give a heap block to a socket. Failing means the link is gone, which is noticed elsewhere. */
 void cluster_write(struct skynet_context *ctx, int fd, void *block, size_t sz, bool low);
 

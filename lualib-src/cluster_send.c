@@ -25,11 +25,15 @@
 #define PTYPE_TRACE 12
 #define MAX_LOST_LOGS 64 /* lines about one loss; the rest is counted */
 
-/* A call on its way: who waits for it. */
+/* A call on its way: who waits for it, and for what. */
 struct call {
 	uint32_t source;
 	int session;
+	uint32_t handle; /* of the service called; 0: by name */
+	uint64_t since;  /* cs */
 	struct assembly parts; /* an answer in several frames */
+	size_t namelen;
+	char name[];
 };
 
 /* A request that waits for the connection. */
@@ -144,10 +148,14 @@ write_request(struct sender *s, const struct cluster_address *to, uint32_t wire,
 }
 
 static void
-record_call(struct sender *s, uint32_t wire, uint32_t source, int session) {
-	struct call *c = skynet_calloc(1, sizeof(*c));
-	c->source = source;
-	c->session = session;
+record_call(struct sender *s, uint32_t wire, uint32_t source, int session,
+            const struct cluster_address *to) {
+	struct call *c = skynet_malloc(sizeof(*c) + to->namelen);
+	*c = (struct call){.source = source, .session = session, .handle = to->handle};
+	c->since = skynet_now();
+	c->namelen = to->namelen;
+	if (to->namelen)
+		memcpy(c->name, to->name, to->namelen);
 	session_put(&s->calls, wire, c);
 }
 
@@ -165,11 +173,8 @@ take_session(struct sender *s) {
 static void
 enqueue(struct sender *s, const struct cluster_address *to, uint32_t wire, bool push, void *msg,
         size_t sz, uint32_t source, int session) {
-	struct queued *q = skynet_calloc(1, sizeof(*q) + to->namelen);
-	q->source = source;
-	q->session = session;
-	q->push = push;
-	q->to = *to;
+	struct queued *q = skynet_malloc(sizeof(*q) + to->namelen);
+	*q = (struct queued){.source = source, .session = session, .push = push, .to = *to};
 	if (to->name) {
 		memcpy(q->name, to->name, to->namelen);
 		q->to.name = q->name;
@@ -204,7 +209,7 @@ start_request(lua_State *L, struct sender *s, const struct cluster_address *to, 
 		return;
 	}
 	if (!push)
-		record_call(s, wire, source, session);
+		record_call(s, wire, source, session, to);
 	write_request(s, to, wire, push, msg, sz);
 	skynet_free(msg);
 }
@@ -251,15 +256,20 @@ take_request(lua_State *L, struct sender *s, int at, uint32_t source, int sessio
  * ---- answers ----
  */
 
-/* The whole answer of a call is there. */
+/* The whole answer of a call is there: in its assembly, or in a frame. */
 static void
 finish_call(struct sender *s, struct call *c, const uint8_t *data, size_t sz) {
+	int type = PTYPE_RESPONSE;
 	char why[128];
 	if (seri_check(data, sz, why, sizeof(why)) != 0) {
 		skynet_error(s->ctx, "an answer is refused: %s", why);
 		answer_error(s, c->source, c->session);
 	} else if (c->session != 0) {
-		(void)skynet_send(s->ctx, 0, c->source, PTYPE_RESPONSE, c->session, (void *)data, sz);
+		if (sz > 0 && data == c->parts.data) {
+			type |= PTYPE_TAG_DONTCOPY; /* the caller gets the assembly's block */
+			c->parts.data = NULL;
+		}
+		(void)skynet_send(s->ctx, 0, c->source, type, c->session, (void *)data, sz);
 	}
 }
 
@@ -424,7 +434,7 @@ lup(lua_State *L) {
 	while ((q = s->first) != NULL) {
 		s->first = q->next;
 		if (!q->push)
-			record_call(s, q->wire, q->source, q->session);
+			record_call(s, q->wire, q->source, q->session, &q->to);
 		write_request(s, &q->to, q->wire, q->push, q->msg, q->sz);
 		free_queued(q);
 	}
@@ -454,6 +464,34 @@ lstate(lua_State *L) {
 	return 4;
 }
 
+static void
+push_pending(lua_State *L, uint32_t wire, const struct call *c) {
+	lua_createtable(L, 0, 5);
+	cluster_set_integer(L, "wire", wire);
+	cluster_set_integer(L, "source", c->source);
+	cluster_set_integer(L, "request", c->session);
+	lua_pushnumber(L, (lua_Number)(skynet_now() - c->since) / 100);
+	lua_setfield(L, -2, "since");
+	cluster_set_target(L, c->handle, c->name, c->namelen);
+}
+
+/* pending() -> list of { wire=, source=, request=, since=seconds, to= }: calls on their way */
+static int
+lpending(lua_State *L) {
+	struct sender *s = check_sender(L);
+	lua_Integer n = 0;
+	lua_newtable(L);
+	for (uint32_t i = 0; i < s->calls.size; i++) {
+		const struct session_slot *slot = &s->calls.slot[i];
+		const struct call *c = slot->value;
+		if (slot->key == 0 || c->source == 0) /* free, or our own ping */
+			continue;
+		push_pending(L, slot->key, c);
+		lua_rawseti(L, -2, ++n);
+	}
+	return 1;
+}
+
 /* request(address, push, ptr, size, source, session): as a message of another service */
 static int
 lrequest(lua_State *L) {
@@ -481,7 +519,7 @@ lping(lua_State *L) {
 	static const uint8_t packed[] = {4 | 6 << 3, 'a', 'l', 'i', 'v', 'e', '?'};
 	uint32_t wire = take_session(s);
 	uint8_t *block = skynet_malloc(CLUSTER_HEADER_MAX + sizeof(packed));
-	record_call(s, wire, 0, 0); /* its answer is for nobody */
+	record_call(s, wire, 0, 0, &nobody); /* its answer is for nobody */
 	size_t n = cluster_write_request(block, &nobody, wire, sizeof(packed));
 	memcpy(block + n, packed, sizeof(packed));
 	cluster_write(s->ctx, s->fd, block, n + sizeof(packed), false);
@@ -507,7 +545,8 @@ int
 cluster_new_sender(lua_State *L) {
 	static const luaL_Reg methods[] = {
 		{"up", lup},           {"fail", lfail}, {"state", lstate},
-		{"request", lrequest}, {"ping", lping}, {NULL, NULL},
+		{"request", lrequest}, {"ping", lping}, {"pending", lpending},
+		{NULL, NULL},
 	};
 	struct skynet_context *ctx = cluster_context(L);
 	luaL_checktype(L, 1, LUA_TFUNCTION);

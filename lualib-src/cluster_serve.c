@@ -61,7 +61,10 @@ struct large {
 /* A request that was forwarded. */
 struct running {
 	uint32_t wire;
-	char *tag; /* traced: its tag */
+	uint32_t handle; /* where it went; 0: by name */
+	uint64_t since;  /* cs */
+	char *tag;       /* traced: its tag */
+	char name[];
 };
 
 struct server {
@@ -142,6 +145,13 @@ struct target {
 	const char *name; /* ".name", ":hex" or a global one, NUL-terminated */
 };
 
+/* A request's arguments. An owned block may be given away: then it's owned no more. */
+struct payload {
+	uint8_t *data;
+	size_t sz;
+	bool owned;
+};
+
 static int
 send_to(struct server *s, const struct target *to, int type, int session, const void *msg,
         size_t sz) {
@@ -150,33 +160,52 @@ send_to(struct server *s, const struct target *to, int type, int session, const 
 	return skynet_send(s->ctx, 0, to->handle, type, session, (void *)msg, sz);
 }
 
+static int
+hand_over(struct server *s, const struct target *to, int session, struct payload *p) {
+	int type = PTYPE_RESERVED_LUA;
+	if (p->sz == 0)
+		return send_to(s, to, type, session, NULL, 0);
+	if (p->owned)
+		type |= PTYPE_TAG_DONTCOPY;
+	p->owned = false; /* a refused send frees it, too */
+	return send_to(s, to, type, session, p->data, p->sz);
+}
+
+static int
+free_session(struct server *s) {
+	int session;
+	do {
+		session = skynet_context_newsession(s->ctx);
+	} while (session_get(&s->running, (uint32_t)session) != NULL);
+	return session;
+}
+
 /* Pass a request on. `tag` may be NULL. */
 static void
-forward(struct server *s, const struct target *to, uint32_t wire, bool push, const uint8_t *data,
-        size_t sz, const char *tag, size_t taglen) {
+forward(struct server *s, const struct target *to, uint32_t wire, bool push, struct payload *p,
+        const char *tag, size_t taglen) {
 	char why[128];
-	if (seri_check(data, sz, why, sizeof(why)) != 0) {
+	if (seri_check(p->data, p->sz, why, sizeof(why)) != 0) {
 		answer_error(s, wire, push, why);
 		return;
 	}
-	int session = 0;
-	if (!push) {
-		do {
-			session = skynet_context_newsession(s->ctx);
-		} while (session_get(&s->running, (uint32_t)session) != NULL);
-	}
+	int session = push ? 0 : free_session(s);
 	if (tag && !push) {
 		trace_line(s, tag, "tracecall begin");
 		(void)send_to(s, to, PTYPE_TRACE, 0, tag, taglen);
 	}
-	if (send_to(s, to, PTYPE_RESERVED_LUA, session, sz ? data : NULL, sz) < 0) {
+	if (hand_over(s, to, session, p) < 0) {
 		answer_error(s, wire, push, "call to invalid address");
 		return;
 	}
 	if (push)
 		return;
-	struct running *r = skynet_calloc(1, sizeof(*r));
+	size_t namelen = to->name ? strlen(to->name) : 0;
+	struct running *r = skynet_malloc(sizeof(*r) + namelen + 1);
 	r->wire = wire;
+	r->handle = to->handle;
+	r->since = skynet_now();
+	memcpy(r->name, namelen ? to->name : "", namelen + 1);
 	r->tag = tag ? copy_text(tag, taglen) : NULL;
 	session_put(&s->running, (uint32_t)session, r);
 }
@@ -242,46 +271,60 @@ answer_query(struct server *s, uint32_t wire, uint32_t handle) {
 	}
 }
 
-/* A request whose name is resolved; handle 0: there's no such name. */
+/* A request to a name, or a query for one. */
+struct named {
+	uint32_t wire;
+	bool push;
+	bool query;
+	const char *tag; /* NULL: not traced */
+	size_t taglen;
+};
+
+/* The name of a request is resolved; handle 0: there's no such name. */
 static void
-resolved(struct server *s, uint32_t handle, const struct waiting *w) {
-	const uint8_t *payload = w->data + w->tag;
-	if (w->query) {
-		answer_query(s, w->session, handle);
+resolved(struct server *s, uint32_t handle, const struct named *n, struct payload *p) {
+	if (n->query) {
+		answer_query(s, n->wire, handle);
 	} else if (handle == 0) {
-		answer_error(s, w->session, w->push, "Invalid name");
+		answer_error(s, n->wire, n->push, "Invalid name");
 	} else {
 		struct target to = {.handle = handle};
-		forward(s, &to, w->session, w->push, payload, w->sz,
-		        w->traced ? (const char *)w->data : NULL, w->tag);
+		forward(s, &to, n->wire, n->push, p, n->tag, n->taglen);
 	}
 }
 
 static struct waiting *
-make_waiting(uint32_t wire, bool push, bool query, const uint8_t *data, size_t sz, const char *tag,
-             size_t taglen) {
-	struct waiting *w = skynet_calloc(1, sizeof(*w) + taglen + sz + 1);
-	w->session = wire;
-	w->push = push;
-	w->query = query;
-	w->traced = tag != NULL;
-	w->tag = taglen;
-	w->sz = sz;
-	if (taglen)
-		memcpy(w->data, tag, taglen);
-	if (sz)
-		memcpy(w->data + taglen, data, sz);
+make_waiting(const struct named *n, const struct payload *p) {
+	struct waiting *w = skynet_malloc(sizeof(*w) + n->taglen + p->sz + 1);
+	*w = (struct waiting){.session = n->wire, .push = n->push, .query = n->query};
+	w->traced = n->tag != NULL;
+	w->tag = n->taglen;
+	w->sz = p->sz;
+	if (n->taglen)
+		memcpy(w->data, n->tag, n->taglen);
+	if (p->sz)
+		memcpy(w->data + n->taglen, p->data, p->sz);
 	return w;
+}
+
+static void
+finish_waiting(struct server *s, uint32_t handle, struct waiting *w) {
+	struct named n = {w->session, w->push, w->query, NULL, w->tag};
+	struct payload p = {w->data + w->tag, w->sz, false};
+	if (w->traced)
+		n.tag = (const char *)w->data;
+	resolved(s, handle, &n, &p);
+	skynet_free(w);
 }
 
 /* A request to "@name", or a query for it: `text` is without the @. */
 static void
-by_name(lua_State *L, struct server *s, const char *text, size_t len, struct waiting *w) {
-	struct name **p = name_place(s, text, len);
-	struct name *n = *p;
+by_name(lua_State *L, struct server *s, const char *text, size_t len, const struct named *request,
+        struct payload *p) {
+	struct name **place = name_place(s, text, len);
+	struct name *n = *place;
 	if (n && n->handle) {
-		resolved(s, n->handle, w);
-		skynet_free(w);
+		resolved(s, n->handle, request, p);
 		return;
 	}
 	bool ask = n == NULL;
@@ -290,8 +333,9 @@ by_name(lua_State *L, struct server *s, const char *text, size_t len, struct wai
 		memcpy(n->text, text, len);
 		n->len = len;
 		n->last = &n->first;
-		*p = n;
+		*place = n;
 	}
+	struct waiting *w = make_waiting(request, p);
 	*n->last = w;
 	n->last = &w->next;
 	if (ask) {
@@ -333,40 +377,52 @@ take_tag(struct server *s, char **tag, size_t *len) {
 	s->taglen = 0;
 }
 
+static void
+dispatch_query(lua_State *L, struct server *s, uint32_t wire, const struct payload *p) {
+	struct named query = {.wire = wire, .query = true};
+	if (query_name(L, p->data, p->sz)) {
+		size_t len;
+		const char *text = lua_tolstring(L, -1, &len);
+		struct payload none = {NULL, 0, false};
+		by_name(L, s, text, len, &query, &none);
+	} else {
+		answer_error(s, wire, false, "name not found");
+	}
+}
+
+/* Only "@name", ".name", ":hex" and, with a harbor, global names mean something. */
+static bool
+name_is_valid(const struct server *s, const struct cluster_address *to) {
+	return to->namelen > 0 && (to->name[0] == '.' || to->name[0] == ':' || s->harbor);
+}
+
 /* A whole request. From parts (large != NULL), its tag came with the first one. */
 static void
 dispatch(lua_State *L, struct server *s, const struct cluster_address *to, uint32_t wire,
-         bool push, const uint8_t *data, size_t sz, const struct large *large) {
+         bool push, struct payload *p, const struct large *large) {
 	char *tag = large ? large->tag : NULL;
 	size_t taglen = large ? large->taglen : 0;
 	if (to->name == NULL && to->handle == 0) {
-		if (query_name(L, data, sz)) {
-			size_t len;
-			const char *text = lua_tolstring(L, -1, &len);
-			by_name(L, s, text, len, make_waiting(wire, false, true, NULL, 0, NULL, 0));
-		} else {
-			answer_error(s, wire, false, "name not found");
-		}
+		dispatch_query(L, s, wire, p);
 		return;
 	}
 	/* a push doesn't use the tag up */
 	if (large == NULL && !push)
 		take_tag(s, &tag, &taglen);
 	if (to->name && to->namelen > 0 && to->name[0] == '@') {
-		by_name(L, s, to->name + 1, to->namelen - 1,
-		        make_waiting(wire, push, false, data, sz, tag, taglen));
-	} else if (to->name && (to->namelen == 0 ||
-	                        (to->name[0] != '.' && to->name[0] != ':' && !s->harbor))) {
+		struct named n = {wire, push, false, tag, taglen};
+		by_name(L, s, to->name + 1, to->namelen - 1, &n, p);
+	} else if (to->name && !name_is_valid(s, to)) {
 		answer_error(s, wire, push, "Invalid name");
 	} else if (to->name) {
 		char text[CLUSTER_NAME_MAX + 1];
 		memcpy(text, to->name, to->namelen);
 		text[to->namelen] = '\0';
 		struct target t = {.name = text};
-		forward(s, &t, wire, push, data, sz, tag, taglen);
+		forward(s, &t, wire, push, p, tag, taglen);
 	} else {
 		struct target t = {.handle = to->handle};
-		forward(s, &t, wire, push, data, sz, tag, taglen);
+		forward(s, &t, wire, push, p, tag, taglen);
 	}
 	if (large == NULL)
 		skynet_free(tag);
@@ -437,7 +493,10 @@ add_part(lua_State *L, struct server *s, const struct cluster_request *r) {
 		answer_error(s, r->session, l->push, "Invalid large req");
 	} else {
 		struct cluster_address to = {l->name, l->namelen, l->handle};
-		dispatch(L, s, &to, r->session, l->push, l->parts.data, l->parts.have, l);
+		struct payload p = {l->parts.data, l->parts.have, true};
+		dispatch(L, s, &to, r->session, l->push, &p, l);
+		if (!p.owned)
+			l->parts.data = NULL;
 	}
 	free_large(l);
 	return NULL;
@@ -454,6 +513,7 @@ broken(lua_State *L, struct server *s, const char *why) {
 static void
 on_frame(lua_State *L, struct server *s, const uint8_t *body, size_t sz) {
 	struct cluster_request r;
+	struct payload p;
 	char text[128];
 	const char *why = NULL;
 	if (cluster_read_request(body, sz, &r, text, sizeof(text)) != 0) {
@@ -462,7 +522,8 @@ on_frame(lua_State *L, struct server *s, const uint8_t *body, size_t sz) {
 	}
 	switch (r.kind) {
 	case CLUSTER_COMPLETE:
-		dispatch(L, s, &r.to, r.session, r.push, r.data, r.sz, NULL);
+		p = (struct payload){(uint8_t *)r.data, r.sz, false};
+		dispatch(L, s, &r.to, r.session, r.push, &p, NULL);
 		break;
 	case CLUSTER_BEGIN:
 		why = begin_large(s, &r);
@@ -532,8 +593,7 @@ lresolved(lua_State *L) {
 	}
 	while (w) {
 		struct waiting *next = w->next;
-		resolved(s, handle, w);
-		skynet_free(w);
+		finish_waiting(s, handle, w);
 		w = next;
 	}
 	return 0;
@@ -555,6 +615,28 @@ lnamechange(lua_State *L) {
 		}
 	}
 	return 0;
+}
+
+/* pending() -> list of { wire=, session=, since=seconds, to= }: requests that are being handled */
+static int
+lpending(lua_State *L) {
+	struct server *s = check_server(L);
+	lua_Integer n = 0;
+	lua_newtable(L);
+	for (uint32_t i = 0; i < s->running.size; i++) {
+		const struct session_slot *slot = &s->running.slot[i];
+		const struct running *r = slot->value;
+		if (slot->key == 0)
+			continue;
+		lua_createtable(L, 0, 4);
+		cluster_set_integer(L, "wire", r->wire);
+		cluster_set_integer(L, "session", slot->key);
+		lua_pushnumber(L, (lua_Number)(skynet_now() - r->since) / 100);
+		lua_setfield(L, -2, "since");
+		cluster_set_target(L, r->handle, r->name, strlen(r->name));
+		lua_rawseti(L, -2, ++n);
+	}
+	return 1;
 }
 
 static int
@@ -600,7 +682,11 @@ option(lua_State *L, const char *name) {
 int
 cluster_new_server(lua_State *L) {
 	static const luaL_Reg methods[] = {
-		{"resolved", lresolved}, {"namechange", lnamechange}, {NULL, NULL}};
+		{"resolved", lresolved},
+		{"namechange", lnamechange},
+		{"pending", lpending},
+		{NULL, NULL},
+	};
 	struct skynet_context *ctx = cluster_context(L);
 	luaL_checktype(L, 1, LUA_TTABLE);
 	for (int i = 2; i <= 4; i++)

@@ -607,6 +607,7 @@ seri_check(const void *msg, size_t sz, char *err, size_t errsz) {
 	struct level stack[UNPACK_DEPTH + 1];
 	int depth = 0;
 	const char *why = "malformed serialised data";
+	int result = SERI_MALFORMED;
 	while (r.left > 0 || depth > 0) {
 		const char *tag = take(&r, 1);
 		if (tag == NULL)
@@ -626,6 +627,7 @@ seri_check(const void *msg, size_t sz, char *err, size_t errsz) {
 		}
 		if (type == T_USERDATA) {
 			why = "serialised data holds a pointer (light userdata)";
+			result = SERI_POINTER;
 			goto bad;
 		}
 		if (!skip_scalar(&r, type, cookie))
@@ -640,7 +642,7 @@ seri_check(const void *msg, size_t sz, char *err, size_t errsz) {
 	return 0;
 bad:
 	snprintf(err, errsz, "%s (%zu bytes left of %zu)", why, r.left, sz);
-	return -1;
+	return result;
 }
 
 /*

@@ -26,8 +26,11 @@ int seri_unpack(lua_State *L, const void *msg, size_t sz);
 /*
  * Check bytes that came from another process before any Lua service unpacks them: well formed,
  * not too deep, no light userdata (a pointer means nothing from outside, and following one is
- * fatal). Returns 0 when fine, else -1 and a reason in `err`.
+ * fatal). Returns 0 when fine, else a reason in `err` and SERI_POINTER when all before a light
+ * userdata was well formed, or SERI_MALFORMED.
  */
+#define SERI_MALFORMED (-1)
+#define SERI_POINTER (-2)
 int seri_check(const void *msg, size_t sz, char *err, size_t errsz);
 
 /* Lua entry points, shared by the modules that export them. */

@@ -549,7 +549,7 @@ function skynet.uniqtask()
 	end
 	local ret = {}
 	for text, s in pairs(stacks) do
-		local more = s.n > 10 and ",..." or ""
+		local more = s.n > 9 and ",..." or ""
 		ret[("%d\tsessions:[%s%s]\n"):format(s.n, table.concat(s, ","), more)] = text
 	end
 	return ret
@@ -673,6 +673,7 @@ d.setup {
 	proto = proto,
 	skynet = skynet,
 	dispatch = skynet.dispatch_message,
+	raw = raw_dispatch_message,
 	error = error_dispatch,
 	unknown_request = unknown_request,
 	unknown_response = unknown_response,

@@ -30,6 +30,25 @@ local function broken(reason)
 	driver.close(fd)
 end
 
+local function peer()
+	for _, info in ipairs(driver.info()) do
+		if info.id == fd then
+			return info.peer
+		end
+	end
+end
+
+-- Requests of the peer that services of this node handle, for the debug command WAITS.
+local function pending_requests()
+	local list, from = {}, peer()
+	for i, request in ipairs(server:pending()) do
+		list[i] = { id = "link session " .. request.wire, kind = "link", since = request.since,
+			to = request.to, session = request.session,
+			from = ("node at %s (link session %d)"):format(from, request.wire) }
+	end
+	return list
+end
+
 local command = {}
 
 function command.exit()
@@ -51,6 +70,7 @@ local function start()
 		harbor = number("harbor", 0) == 0 and 0 or 1,
 	}, skynet.dispatch_message, lookup, broken)
 	core.callback(callback)
+	require "skynet.debug".reg_waits(pending_requests)
 	skynet.dispatch("lua", function(_, source, cmd)
 		local f = command[cmd]
 		if f then

@@ -197,10 +197,22 @@ function command.changenode(_, _, target)
 	skynet.retpack(nil)
 end
 
+-- What waits on this link, for the debug command WAITS.
+local function pending_calls()
+	local list = {}
+	for i, call in ipairs(sender:pending()) do
+		list[i] = { id = "link session " .. call.wire, kind = "cluster", since = call.since,
+			source = call.source, request = call.request,
+			text = ("node %s, %s (link session %d)"):format(node, skynet.address(call.to), call.wire) }
+	end
+	return list
+end
+
 skynet.start(function()
 	local callback
 	sender, callback = cluster.sender(skynet.dispatch_message, want_link, broken, max_message)
 	core.callback(callback)
+	require "skynet.debug".reg_waits(pending_calls)
 	skynet.dispatch("lua", function(session, source, cmd, ...)
 		local f = assert(command[cmd])
 		f(session, source, ...)

@@ -11,20 +11,25 @@ local function run(line)
 	if #words == 0 then
 		return
 	end
+	local ok, err
 	if words[1] == "snax" and words[2] then
 		local snax = require "skynet.snax"
-		pcall(snax.newservice, table.unpack(words, 2))
+		ok, err = pcall(snax.newservice, table.unpack(words, 2))
 	else
-		pcall(skynet.newservice, table.unpack(words))
+		ok, err = pcall(skynet.newservice, table.unpack(words))
+	end
+	if not ok then
+		skynet.error(("console: can't start %s: %s"):format(table.concat(words, " "), err))
 	end
 end
 
 local function read_lines()
 	local stdin = socket.stdin()
 	while stdin do
-		local line = socket.readline(stdin, "\n")
+		local line, rest = socket.readline(stdin, "\n")
 		if not line then
-			return -- end of input: the node goes on
+			run(rest or "") -- a last line that isn't ended
+			return -- the node goes on without input
 		end
 		run(line)
 	end

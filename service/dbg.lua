@@ -4,29 +4,43 @@ local skynet = require "skynet"
 
 local words = { ... }
 
+-- Pairs of a table as sorted texts.
+local function items(t, join)
+	local list = {}
+	for key, value in pairs(t) do
+		list[#list + 1] = join(tostring(key), value)
+	end
+	table.sort(list)
+	return list
+end
+
+local function with_colon(key, value)
+	return key .. ":" .. tostring(value)
+end
+
 local function line_of(key, value)
-	if type(value) ~= "table" then
-		return ("%s\t%s"):format(key, tostring(value))
+	if type(value) == "table" then
+		value = table.concat(items(value, with_colon), "\t")
 	end
-	local items = {}
-	for k, v in pairs(value) do
-		items[#items + 1] = ("%s:%s"):format(k, v)
+	return key .. "\t" .. tostring(value)
+end
+
+local function show(ok, answer)
+	if type(answer) == "table" then
+		for _, line in ipairs(items(answer, line_of)) do
+			print(line)
+		end
+	elseif answer then
+		print(answer)
 	end
-	table.sort(items)
-	return ("%s\t%s"):format(key, table.concat(items, "\t"))
+	print(ok and "<CMD OK>" or "<CMD Error>")
 end
 
 skynet.start(function()
 	for i = 2, #words do
 		words[i] = tonumber(words[i]) or words[i]
 	end
-	local answer = skynet.call(".launcher", "lua", table.unpack(words))
-	local lines = {}
-	for key, value in pairs(type(answer) == "table" and answer or {}) do
-		lines[#lines + 1] = line_of(key, value)
-	end
-	table.sort(lines)
-	print(#lines > 0 and table.concat(lines, "\n") or tostring(answer))
-	print "<CMD OK>"
+	show(pcall(skynet.call, ".launcher", "lua", table.unpack(words)))
+	io.stdout:flush()
 	skynet.exit()
 end)

@@ -11,9 +11,9 @@ require "skynet.manager"
 local string = string
 
 local services = {} -- handle -> launch text
-local order = {} -- handles, as launched
+local launched_as, launches = {}, 0 -- handle -> its number in the order of launches
 local pending = {} -- handle -> response closure of who asked
-local launch_session = {} -- handle -> session of that request
+local requests = {} -- handle -> { source, session } of that request
 local slow_start = 3000 -- cs until a silent start is worth a word
 
 local command = {}
@@ -77,13 +77,8 @@ end
 
 local function forget(handle)
 	services[handle] = nil
-	launch_session[handle] = nil
-	for i = #order, 1, -1 do
-		if order[i] == handle then
-			table.remove(order, i)
-			break
-		end
-	end
+	requests[handle] = nil
+	launched_as[handle] = nil
 end
 
 function command.KILL(_, handle)
@@ -117,7 +112,7 @@ end
 local function launch(module, ...)
 	local param = table.concat({ ... }, " ")
 	local text = module .. " " .. param
-	local session = skynet.context()
+	local session, source = skynet.context()
 	local response = skynet.response()
 	local handle = skynet.launch(module, param)
 	if not handle then
@@ -126,9 +121,10 @@ local function launch(module, ...)
 		return
 	end
 	services[handle] = text
-	order[#order + 1] = handle
+	launches = launches + 1
+	launched_as[handle] = launches
 	pending[handle] = response
-	launch_session[handle] = session
+	requests[handle] = { source, session }
 	watch_start(handle, text)
 	return handle
 end
@@ -163,17 +159,23 @@ function command.LAUNCHOK(address)
 	if response then
 		response(true, address)
 		pending[address] = nil
-		launch_session[address] = nil
+		requests[address] = nil
 	end
 	return NORET
 end
 
-function command.QUERY(_, request_session)
-	for address, session in pairs(launch_session) do
-		if session == request_session then
-			return address
+-- Sessions are numbers of who asks: its own requests first, others may have the same number.
+function command.QUERY(source, request_session)
+	local any
+	for address, request in pairs(requests) do
+		if request[2] == request_session then
+			if request[1] == source then
+				return address
+			end
+			any = address
 		end
 	end
+	return any
 end
 
 -- The node was asked to end: give each service its chance, the youngest first.
@@ -181,8 +183,14 @@ local function shutdown()
 	local limit = (tonumber(skynet.getenv "shutdown_timeout") or 5) * 100
 	local deadline = skynet.now() + limit
 	skynet.error("the node was asked to end")
-	for i = #order, 1, -1 do
-		local handle = order[i]
+	local order = {}
+	for handle in pairs(launched_as) do
+		order[#order + 1] = handle
+	end
+	table.sort(order, function(a, b)
+		return launched_as[a] > launched_as[b]
+	end)
+	for _, handle in ipairs(order) do
 		local left = deadline - skynet.now()
 		if left <= 0 then
 			break

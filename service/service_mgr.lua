@@ -67,10 +67,19 @@ end
 
 -- "snaxd" takes the snax service's name as the next argument.
 local function key_of(service, subname)
-	if service == snax_name then
-		return service .. "." .. subname
+	if type(service) ~= "string" then
+		error(("a unique service needs a name, got %s"):format(type(service)), 0)
+	elseif service ~= snax_name then
+		return service
+	elseif type(subname) ~= "string" then
+		error("snaxd needs the name of a snax service", 0)
 	end
-	return service
+	return service .. "." .. subname
+end
+
+-- The service's name when a global one is asked for as "@name", as old nodes do.
+local function global_name(service)
+	return type(service) == "string" and service:match "^@(.+)"
 end
 
 local function launch_local(service, ...)
@@ -83,42 +92,57 @@ local function launch_snax(_, subname, ...)
 end
 
 function command.LAUNCH(source, service, subname, ...)
+	local global = global_name(service)
+	if global then
+		return command.GLAUNCH(source, global, subname, ...)
+	end
 	local f = service == snax_name and launch_snax or launch_local
 	return start(source, key_of(service, subname), f, service, subname, ...)
 end
 
 function command.QUERY(source, service, subname)
+	local global = global_name(service)
+	if global then
+		return command.GQUERY(source, global, subname)
+	end
 	return query(source, key_of(service, subname))
+end
+
+-- What is being started, or asked for: who by, and where they are.
+local function describe_pending(s)
+	local lines = {}
+	local function add(...)
+		for _, line in ipairs { ... } do
+			lines[#lines + 1] = line
+		end
+	end
+	if s.launcher then
+		local at = skynet.call(".launcher", "lua", "QUERY", skynet.task(s.launcher.co))
+		if at then
+			local ok, stack = pcall(skynet.call, at, "debug", "TASK", "init")
+			add("Init as " .. skynet.address(at), ok and stack or "")
+		end
+		add("Launching from " .. skynet.address(s.launcher.source), debug.traceback(s.launcher.co))
+	end
+	if #s.waiting > 0 then
+		add "Querying:"
+		for _, w in ipairs(s.waiting) do
+			add(skynet.address(w.source) .. " " .. debug.traceback(w.co))
+		end
+	end
+	return table.concat(lines, "\n")
 end
 
 local function list_local()
 	local result = {}
 	for key, s in pairs(services) do
-		local text
 		if type(s) == "number" then
-			text = skynet.address(s)
+			result[key] = skynet.address(s)
 		elseif type(s) == "string" then
-			text = "Error: " .. s
+			result[key] = "Error: " .. s
 		else
-			local lines = {}
-			if s.launcher then
-				local at = skynet.call(".launcher", "lua", "QUERY", skynet.task(s.launcher.co))
-				if at then
-					lines[#lines + 1] = "Init as " .. skynet.address(at)
-					lines[#lines + 1] = skynet.call(at, "debug", "TASK", "init") or ""
-				end
-				lines[#lines + 1] = "Launching from " .. skynet.address(s.launcher.source)
-				lines[#lines + 1] = debug.traceback(s.launcher.co)
-			end
-			if #s.waiting > 0 then
-				lines[#lines + 1] = "Querying:"
-				for _, w in ipairs(s.waiting) do
-					lines[#lines + 1] = skynet.address(w.source) .. " " .. debug.traceback(w.co)
-				end
-			end
-			text = table.concat(lines, "\n")
+			result[key] = describe_pending(s)
 		end
-		result[key] = text
 	end
 	return result
 end
@@ -138,14 +162,19 @@ local function serve_global()
 	end
 
 	function command.REPORT(_, address)
-		nodes[address] = true
+		if math.type(address) ~= "integer" then
+			error("REPORT needs an address", 0)
+		end
+		nodes[skynet.harbor(address)] = address
 	end
 
 	function command.LIST()
 		local result = list_local()
-		for address in pairs(nodes) do
-			local id = skynet.harbor(address)
+		for id, address in pairs(nodes) do
 			local ok, list = pcall(skynet.call, address, "lua", "LIST")
+			if not ok then
+				nodes[id] = nil -- it reports again when it's back
+			end
 			for key, text in pairs(ok and list or {}) do
 				result[("%s@%d"):format(key, id)] = text
 			end
@@ -156,20 +185,68 @@ local function serve_global()
 	skynet.register "SERVICE"
 end
 
--- On any other node of a harbor network: ask there, and remember the answer.
+-- On any other node of a harbor network: ask there, and remember an address until its node is
+-- gone. Failures are remembered there.
 local function serve_remote()
-	local function ask(source, cmd, service, subname, ...)
-		return start(source, "@" .. key_of(service, subname), function(...)
-			return assert(skynet.call("SERVICE", "lua", ...))
-		end, cmd, service, subname, ...)
+	local harbor = require "skynet.harbor"
+	local watched = {}
+
+	local function forget_with(id)
+		watched[id] = true
+		harbor.link(id)
+		watched[id] = nil
+		for key, s in pairs(services) do
+			if key:sub(1, 1) == "@" and type(s) == "number" and skynet.harbor(s) == id then
+				services[key] = nil
+			end
+		end
 	end
 
-	function command.GLAUNCH(source, ...)
-		return ask(source, "LAUNCH", ...)
+	local function remember(key, address)
+		services[key] = address
+		local id, remote = skynet.harbor(address)
+		if remote and not watched[id] then
+			skynet.fork(forget_with, id)
+		end
 	end
 
-	function command.GQUERY(source, ...)
-		return ask(source, "QUERY", ...)
+	local function no_longer_waits(key, s, w)
+		for i, other in ipairs(s.waiting) do
+			if other == w then
+				table.remove(s.waiting, i)
+				break
+			end
+		end
+		if #s.waiting == 0 and services[key] == s then
+			services[key] = nil
+		end
+	end
+
+	local function ask(cmd, source, service, subname, ...)
+		local key = "@" .. key_of(service, subname)
+		local s = record_of(key)
+		if type(s) ~= "table" then
+			return result_of(key)
+		end
+		local w = { co = coroutine.running(), source = source }
+		s.waiting[#s.waiting + 1] = w
+		local ok, address, err = pcall(skynet.call, "SERVICE", "lua", cmd, service, subname, ...)
+		no_longer_waits(key, s, w)
+		if not ok then
+			error(address, 0)
+		elseif not address then
+			error(err, 0)
+		end
+		remember(key, address)
+		return address
+	end
+
+	function command.GLAUNCH(...)
+		return ask("GLAUNCH", ...)
+	end
+
+	function command.GQUERY(...)
+		return ask("GQUERY", ...)
 	end
 
 	function command.LIST()

@@ -46,7 +46,11 @@ end
 
 local function boot(address, name, code, ...)
 	local s = entry(name)
-	s.init = table.concat({ ... }, ",")
+	local args = table.pack(...)
+	for i = 1, args.n do
+		args[i] = tostring(args[i])
+	end
+	s.init = table.concat(args, ",")
 	s.time = skynet.time()
 	return pcall(skynet.call, address, "lua", "init", code, ...)
 end
@@ -87,11 +91,10 @@ end
 -- -> address of what has to be killed, or false
 function provider.close(name)
 	local s = services[name]
-	if s == nil or s.booting then
-		return skynet.retpack(false)
+	if s == nil or not (s.address or s.error) then
+		return skynet.retpack(false) -- there's none yet; who waits for it goes on waiting
 	end
 	services[name] = nil
-	answer(s) -- who still waits will not get it
 	skynet.retpack(s.address or false)
 end
 
@@ -113,7 +116,8 @@ end
 skynet.start(function()
 	require "skynet.manager"
 	skynet.dispatch("lua", function(_, _, cmd, ...)
-		provider[cmd](...)
+		local f = assert(provider[cmd], "unknown command")
+		f(...)
 	end)
 	skynet.info_func(info)
 end)

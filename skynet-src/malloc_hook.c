@@ -18,6 +18,9 @@
 
 #include <jemalloc/jemalloc.h>
 
+/* threads keep freed blocks of up to 128 KB at hand: reads, cluster parts, larger messages */
+const char *malloc_conf = "lg_tcache_max:17";
+
 static _Thread_local struct {
 	uint64_t *in;       /* bytes this thread allocated, ever */
 	uint64_t *out;      /* ... and freed */

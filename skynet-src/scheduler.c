@@ -70,6 +70,8 @@ struct worker {
 	atomic_uint version;
 	_Atomic uint32_t source;
 	_Atomic uint32_t destination;
+	_Atomic uint32_t type;
+	_Atomic uint64_t since; /* ticks when that message began */
 	atomic_uint signal; /* futex: 1 when woken */
 	struct worker *parked_next;
 	struct skynet_context *stale; /* watchdog's: next slot at its last look */
@@ -252,6 +254,19 @@ scheduler_pressed(void) {
 	return w && (atomic_load_explicit(&w->next, memory_order_relaxed) != NULL ||
 	             atomic_load_explicit(&w->queue.length, memory_order_relaxed) > 0 ||
 	             atomic_load_explicit(&S.injected.length, memory_order_relaxed) > 0);
+}
+
+bool
+scheduler_is_worker(void) {
+	return self != NULL;
+}
+
+void
+scheduler_wake(void) {
+	/* seq_cst: the caller's change comes before this look; pairs with wait_in_role, which names
+	   itself before it reads how long to wait */
+	atomic_thread_fence(memory_order_seq_cst);
+	wake_keeper();
 }
 
 /*
@@ -515,15 +530,32 @@ poller_main(void *p) {
  * ---- the watchdog's view ----
  */
 
+/* One writer, hence no read-modify-write. */
+static void
+next_version(struct worker *w) {
+	unsigned v = atomic_load_explicit(&w->version, memory_order_relaxed);
+	atomic_store_explicit(&w->version, v + 1, memory_order_relaxed);
+}
+
 void
-scheduler_mark(uint32_t source, uint32_t destination) {
+scheduler_begin(uint32_t source, uint32_t destination, int type, uint64_t ticks) {
 	struct worker *w = self;
 	if (w == NULL)
 		return;
-	unsigned v = atomic_load_explicit(&w->version, memory_order_relaxed);
-	atomic_store_explicit(&w->version, v + 1, memory_order_relaxed);
+	next_version(w);
 	atomic_store_explicit(&w->source, source, memory_order_relaxed);
+	atomic_store_explicit(&w->type, (uint32_t)type, memory_order_relaxed);
+	atomic_store_explicit(&w->since, ticks, memory_order_relaxed);
 	atomic_store_explicit(&w->destination, destination, memory_order_relaxed);
+}
+
+void
+scheduler_end(void) {
+	struct worker *w = self;
+	if (w == NULL)
+		return;
+	next_version(w);
+	atomic_store_explicit(&w->destination, 0, memory_order_relaxed);
 }
 
 bool
@@ -531,9 +563,16 @@ scheduler_inspect(int worker, struct worker_state *state) {
 	if (worker >= S.workers)
 		return false;
 	struct worker *w = &S.worker[worker];
-	state->version = atomic_load_explicit(&w->version, memory_order_relaxed);
-	state->source = atomic_load_explicit(&w->source, memory_order_relaxed);
-	state->destination = atomic_load_explicit(&w->destination, memory_order_relaxed);
+	/* a message that ended between two of the loads would mix two: look again, but not for ever */
+	for (int tries = 0; tries < 8; tries++) {
+		state->version = atomic_load_explicit(&w->version, memory_order_relaxed);
+		state->source = atomic_load_explicit(&w->source, memory_order_relaxed);
+		state->type = (int)atomic_load_explicit(&w->type, memory_order_relaxed);
+		state->since = atomic_load_explicit(&w->since, memory_order_relaxed);
+		state->destination = atomic_load_explicit(&w->destination, memory_order_relaxed);
+		if (state->version == atomic_load_explicit(&w->version, memory_order_relaxed))
+			break;
+	}
 	return true;
 }
 

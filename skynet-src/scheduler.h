@@ -32,14 +32,22 @@ void scheduler_ready(struct skynet_context *ctx);
 /* Is something else waiting for this worker? */
 bool scheduler_pressed(void);
 
-/* The message a worker begins (destination != 0) or ends; for the watchdog. */
-void scheduler_mark(uint32_t source, uint32_t destination);
+/* Does a worker call? Others have nobody who looks at the timers after them. */
+bool scheduler_is_worker(void);
+/* Make whoever waits for the next timer look again. Any thread, after its change. */
+void scheduler_wake(void);
 
-/* A short look at every worker, for the watchdog; returns false past the last one. */
+/* The message this worker begins, at that time, and its end; for those who look at workers. */
+void scheduler_begin(uint32_t source, uint32_t destination, int type, uint64_t ticks);
+void scheduler_end(void);
+
+/* A short look at a worker, from any thread; returns false past the last one. */
 struct worker_state {
 	unsigned version;
 	uint32_t source;
 	uint32_t destination; /* 0: no message is being handled */
+	int type;
+	uint64_t since; /* ticks when it began */
 };
 bool scheduler_inspect(int worker, struct worker_state *state);
 /* What nobody else notices while workers are busy; returns false when all are idle. */

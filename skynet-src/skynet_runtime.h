@@ -22,11 +22,45 @@ void skynet_context_cork(struct skynet_context *context, int on);
 /* fn is called with each handle right after it was retired. At start-up only. */
 void skynet_on_retire(void (*fn)(uint32_t handle));
 
+/*
+ * fn is called with the payload of every message of this type (0..15) that ends unhandled, just
+ * before it's freed: for payloads that stand for something else. One fn for each type; any thread.
+ */
+void skynet_on_drop(int type, void (*fn)(const void *msg, size_t sz));
+
 /* Messages waiting in the service's mailbox; only on its thread. */
 int skynet_context_mqlen(struct skynet_context *context);
 
 /* Correct the memory charge of the running service by `bytes` (given away: negative). */
 void skynet_account(ptrdiff_t bytes);
+
+/* What a worker thread does. */
+struct skynet_thread_info {
+	uint32_t source;      /* whose message it handles */
+	uint32_t destination; /* which service does; 0: the worker is idle */
+	int type;             /* of the message */
+	uint64_t ns;          /* for how long */
+};
+/* Look at worker `index` (0 is the first). Any thread. Returns -1 past the last one. */
+int skynet_thread_info(int index, struct skynet_thread_info *info);
+
+/*
+ * When the message began that the service handles now: a coarse stamp that costs no look at a
+ * clock. Only on the service's thread.
+ */
+uint32_t skynet_message_stamp(struct skynet_context *context);
+/* Nanoseconds since a stamp was taken, to about a millisecond; wrong after some weeks. */
+uint64_t skynet_stamp_age(uint32_t stamp);
+
+/*
+ * Log levels. What skynet_error logs has none and is always written; skynet.log (Lua) tags and
+ * filters its lines by them.
+ */
+enum { SKYNET_LOG_DEBUG, SKYNET_LOG_INFO, SKYNET_LOG_WARN, SKYNET_LOG_ERROR };
+/* Set the node's log level, unless the argument is none; returns the one in force. Any thread. */
+int skynet_log_level(int level);
+/* Log lines dropped since this was asked last, because the log queue was full. Any thread. */
+unsigned skynet_log_dropped(void);
 
 /* Monotonic nanoseconds. */
 uint64_t skynet_now_ns(void);

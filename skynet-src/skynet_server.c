@@ -15,6 +15,7 @@
 #include "account.h"
 #include "clock.h"
 #include "epoch.h"
+#include "log_queue.h"
 #include "scheduler.h"
 #include "service.h"
 #include "skynet_handle.h"
@@ -26,16 +27,20 @@
 #include "skynet_socket.h"
 #include "watchdog.h"
 
+#include <errno.h>
+
 #define BATCH 64                /* messages before others get a turn */
 #define BATCH_TICKS 300000      /* about 100 us */
 #define RETIRE_HOOKS 4
 #define DEFERRED 8
+#define DROP_TYPES 16
 
 static struct {
 	atomic_int total; /* live services that keep the process alive */
 	atomic_int ending;
 	bool profile;
 	void (*on_retire[RETIRE_HOOKS])(uint32_t handle);
+	void (*_Atomic on_drop[DROP_TYPES])(const void *msg, size_t sz);
 } N;
 
 struct deferred {
@@ -56,7 +61,11 @@ static _Thread_local struct {
 
 void
 message_free(struct skynet_message *msg) {
-	if (message_type(msg) == PTYPE_SOCKET && msg->data) {
+	int type = message_type(msg);
+	void (*fn)(const void *, size_t) = type < DROP_TYPES ? atomic_load(&N.on_drop[type]) : NULL;
+	if (fn && msg->data)
+		fn(msg->data, msg->sz & MESSAGE_TYPE_MASK);
+	if (type == PTYPE_SOCKET && msg->data) {
 		struct skynet_socket_message *m = msg->data;
 		if ((msg->sz & MESSAGE_TYPE_MASK) >= sizeof(*m))
 			skynet_free(m->buffer);
@@ -71,8 +80,9 @@ bounce(struct skynet_context *ctx, struct skynet_message *msg) {
 	uint32_t source = msg->source;
 	int session = msg->session;
 	message_free(msg);
-	/* an answer isn't a request: its sender waits for nothing */
-	if (source == 0 || type == PTYPE_RESPONSE || type == PTYPE_ERROR)
+	/* no request, so its sender waits for nothing; a multicast's session is its channel */
+	if (source == 0 || type == PTYPE_RESPONSE || type == PTYPE_ERROR ||
+	    type == PTYPE_MULTICAST)
 		return;
 	(void)skynet_send(NULL, ctx->handle, source, PTYPE_ERROR, session, NULL, 0);
 }
@@ -159,6 +169,12 @@ skynet_on_retire(void (*fn)(uint32_t handle)) {
 			return;
 		}
 	}
+}
+
+void
+skynet_on_drop(int type, void (*fn)(const void *msg, size_t sz)) {
+	if (type >= 0 && type < DROP_TYPES)
+		atomic_store(&N.on_drop[type], fn);
 }
 
 /*
@@ -270,24 +286,39 @@ check_overload(struct skynet_context *ctx) {
 	skynet_error(ctx, "error: May overload, message queue length = %d", n);
 }
 
+/* Write to the message log (LOGON). A disk that is full ends it: said once, not for every line. */
+static void
+log_message(struct skynet_context *ctx, FILE *f, struct skynet_message *msg, int type, size_t sz) {
+	skynet_log_output(f, msg->source, type, msg->session, msg->data, sz);
+	if (!ferror(f))
+		return;
+	int why = errno;
+	if (atomic_compare_exchange_strong(&ctx->logfile, &f, NULL)) {
+		skynet_error(ctx, "error: the message log is given up: %s", strerror(why));
+		skynet_log_close(ctx, f, ctx->handle);
+	}
+}
+
 static void
 dispatch(struct skynet_context *ctx, struct skynet_message *msg) {
 	int type = message_type(msg);
 	size_t sz = msg->sz & MESSAGE_TYPE_MASK;
 	FILE *f = atomic_load_explicit(&ctx->logfile, memory_order_acquire);
 	if (f)
-		skynet_log_output(f, msg->source, type, msg->session, msg->data, sz);
-	scheduler_mark(msg->source, ctx->handle);
+		log_message(ctx, f, msg, type, sz);
+	scheduler_begin(msg->source, ctx->handle, type, ctx->message_ticks);
 	/* relaxed: only this worker writes it */
 	atomic_store_explicit(&ctx->messages,
 	                      atomic_load_explicit(&ctx->messages, memory_order_relaxed) + 1,
 	                      memory_order_relaxed);
 	if (type == PTYPE_SOCKET)
 		account_received(msg->data, sz);
+	else if (type == PTYPE_TEXT)
+		log_queue_taken(ctx->handle, sz);
 	int kept = ctx->cb(ctx, ctx->cb_ud, type, msg->session, msg->source, msg->data, sz);
 	if (kept)
 		account_kept(msg->data);
-	scheduler_mark(0, 0);
+	scheduler_end();
 	if (!kept) {
 		account_freed(msg->data);
 		skynet_free(msg->data);
@@ -539,6 +570,38 @@ skynet_context_total(void) {
 int
 skynet_context_mqlen(struct skynet_context *ctx) {
 	return mailbox_length(&ctx->mailbox);
+}
+
+int
+skynet_thread_info(int index, struct skynet_thread_info *info) {
+	struct worker_state s;
+	memset(info, 0, sizeof(*info));
+	if (index < 0 || !scheduler_inspect(index, &s))
+		return -1;
+	if (s.destination == 0)
+		return 0;
+	uint64_t now = clock_ticks();
+	info->source = s.source;
+	info->destination = s.destination;
+	info->type = s.type;
+	/* counters of two processors may differ a little */
+	info->ns = now > s.since ? clock_ticks_ns(now - s.since) : 0;
+	return 0;
+}
+
+#define STAMP_SHIFT 22 /* about a millisecond on x86; 32 bits of that are weeks */
+
+uint32_t
+skynet_message_stamp(struct skynet_context *ctx) {
+	return (uint32_t)(ctx->message_ticks >> STAMP_SHIFT);
+}
+
+uint64_t
+skynet_stamp_age(uint32_t stamp) {
+	uint32_t age = (uint32_t)(clock_ticks() >> STAMP_SHIFT) - stamp;
+	if ((int32_t)age < 0)
+		age = 0; /* taken on another processor, whose counter is ahead */
+	return clock_ticks_ns((uint64_t)age << STAMP_SHIFT);
 }
 
 void

@@ -9,6 +9,7 @@
  */
 #include "clock.h"
 #include "config.h"
+#include "log_queue.h"
 #include "scheduler.h"
 #include "service.h"
 #include "skynet_daemon.h"
@@ -196,6 +197,8 @@ skynet_start(struct skynet_config *c) {
 		fprintf(stderr, "Invalid socket_thread %d , should be in [0,64]\n", dedicated);
 		exit(1);
 	}
+	if (log_queue_init() != 0)
+		exit(1);
 	handle_signals();
 	if (c->daemon && daemon_init(c->daemon) != 0)
 		exit(1);

@@ -211,6 +211,9 @@ skynet_timeout(uint32_t handle, int time, int session) {
 	uint64_t due = next_event();
 	atomic_store_explicit(&T.due, due, memory_order_relaxed);
 	spinlock_unlock(&T.lock);
+	/* a worker looks itself before it sleeps; a thread of a plug-in's own doesn't */
+	if (!scheduler_is_worker() && timer_due_sooner())
+		scheduler_wake();
 	return session;
 }
 

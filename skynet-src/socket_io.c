@@ -360,6 +360,14 @@ adapt(struct sock *s, size_t n, size_t room) {
 		s->read_size /= 2;
 }
 
+/* Give back what a block doesn't need. */
+static char *
+shrink(char *block, size_t sz) {
+	char *fit = skynet_realloc(block, sz);
+	/* cppcheck-suppress memleak ; one of the two is returned */
+	return fit ? fit : block; /* a larger one does as well */
+}
+
 /* Read once. True: there may be more. */
 static bool
 read_once(struct sock *s) {
@@ -381,8 +389,7 @@ read_once(struct sock *s) {
 	s->time_in = skynet_now();
 	adapt(s, (size_t)n, direct ? room : s->read_size);
 	if (direct && (size_t)n * 2 < room) {
-		char *fit = skynet_realloc(to, (size_t)n);
-		to = fit ? fit : to;
+		to = shrink(to, (size_t)n);
 	} else if (!direct) {
 		to = skynet_malloc((size_t)n);
 		memcpy(to, read_buffer, (size_t)n);

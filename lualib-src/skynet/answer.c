@@ -77,8 +77,9 @@ static int
 lretpack(lua_State *L) {
 	struct vm *vm = vm_of(L);
 	int top = lua_gettop(L);
-	bool plain = stock(L, vm, "ret", lret) & stock(L, vm, "pack", luaseri_pack);
-	if (!plain) { /* somebody wraps them: go through the module */
+	bool ret = stock(L, vm, "ret", lret);
+	bool pack = stock(L, vm, "pack", luaseri_pack);
+	if (!ret || !pack) { /* somebody wraps them: go through the module */
 		lua_insert(L, 1);
 		lua_insert(L, 1); /* ret, pack, values */
 		lua_call(L, top, LUA_MULTRET);
@@ -134,9 +135,13 @@ unlist(struct answer *a) {
 	a->pending = false;
 }
 
+/* A pending one is collected only when the VM closes, and then before the VM's own record. */
 static int
 answer_gc(lua_State *L) {
-	unlist(lua_touserdata(L, 1));
+	struct answer *a = lua_touserdata(L, 1);
+	if (a->pending && a->session != 0 && !a->dead)
+		send_error(a->vm, a->source, a->session);
+	unlist(a);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "../../service-src/snlua/vmhooks.h"
 #include "skynet_malloc.h"
+#include "skynet_runtime.h"
 
 #define RED "\x1b[31m"
 #define PLAIN "\x1b[0m"
@@ -83,6 +84,7 @@ on_message(struct skynet_context *ctx, void *ud, int type, int session, uint32_t
 	struct message m = {
 		.type = type, .session = session, .source = source, .data = (void *)msg, .sz = sz};
 	next_epoch(vm->hooks);
+	vm->waiters.now = skynet_message_stamp(vm->ctx);
 	vm->msg = m;
 	int status = vm->direct ? call_direct(vm) : call_function(vm);
 	if (status != LUA_OK) {
@@ -93,14 +95,33 @@ on_message(struct skynet_context *ctx, void *ud, int type, int session, uint32_t
 	return forward;
 }
 
+/*
+ * Is the callback the dispatch_message that was shipped, and does it still call what was
+ * shipped? Debuggers exchange its upvalue raw_dispatch_message.
+ */
+static bool
+is_stock(lua_State *L, struct vm *vm) {
+	int top = lua_gettop(L);
+	bool stock = false;
+	vm_push(L, vm, REF_CALLBACK);
+	vm_push(L, vm, REF_STOCK);
+	vm_push(L, vm, REF_RAW);
+	if (lua_isfunction(L, top + 1) && lua_rawequal(L, top + 1, top + 2)) {
+		const char *name;
+		for (int i = 1; (name = lua_getupvalue(L, top + 2, i)) != NULL; i++) {
+			stock |= lua_rawequal(L, -1, top + 3);
+			lua_pop(L, 1);
+		}
+	}
+	lua_settop(L, top);
+	return stock;
+}
+
 int
 core_callback(lua_State *L) {
 	struct vm *vm = vm_of(L);
 	luaL_checktype(L, 1, LUA_TFUNCTION);
 	bool forward = lua_toboolean(L, 2);
-	lua_settop(L, 1);
-	vm_push(L, vm, REF_STOCK);
-	bool stock = lua_rawequal(L, 1, 2);
 	lua_settop(L, 1);
 	lua_rawseti(L, LUA_REGISTRYINDEX, vm->ref[REF_CALLBACK]);
 	if (vm->cb == NULL) {
@@ -111,7 +132,7 @@ core_callback(lua_State *L) {
 		vm->hooks = lua_touserdata(L, -1);
 	}
 	vm->forward = forward;
-	vm->direct = stock;
+	vm->direct = is_stock(L, vm);
 	skynet_callback(vm->ctx, vm, on_message);
 	return 0;
 }
@@ -140,7 +161,7 @@ ldispatch(lua_State *L) {
 }
 
 /*
- * setup{ proto=, skynet=, dispatch=, error=, unknown_request=, unknown_response= }: which Lua
+ * setup{ proto=, skynet=, dispatch=, raw=, error=, unknown_request=, unknown_response= }: which Lua
  * values the dispatcher works with. Fields that are absent keep their value.
  */
 static int
@@ -153,6 +174,7 @@ lsetup(lua_State *L) {
 		{"proto", REF_PROTO, LUA_TTABLE},
 		{"skynet", REF_SKYNET, LUA_TTABLE},
 		{"dispatch", REF_STOCK, LUA_TFUNCTION},
+		{"raw", REF_RAW, LUA_TFUNCTION},
 		{"error", REF_ERROR_STOCK, LUA_TFUNCTION},
 		{"unknown_request", REF_UNKNOWN_REQUEST, LUA_TFUNCTION},
 		{"unknown_response", REF_UNKNOWN_RESPONSE, LUA_TFUNCTION},
@@ -192,6 +214,23 @@ lqueues(lua_State *L) {
 	return 1;
 }
 
+/* callback() -> the function messages are given to, and whether it owns them */
+static int
+lcurrent(lua_State *L) {
+	struct vm *vm = vm_of(L);
+	vm_push(L, vm, REF_CALLBACK);
+	lua_pushboolean(L, vm->forward);
+	return 2;
+}
+
+/* recheck(): somebody may have exchanged parts of the dispatcher */
+static int
+lrecheck(lua_State *L) {
+	struct vm *vm = vm_of(L);
+	vm->direct = is_stock(L, vm);
+	return 0;
+}
+
 static int
 ltracing(lua_State *L) {
 	vm_of(L)->tracing = true;
@@ -202,7 +241,8 @@ void
 core_open_callback(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{"dispatch", ldispatch}, {"setup", lsetup},   {"queues", lqueues},
-		{"tracing", ltracing},   {NULL, NULL},
+		{"tracing", ltracing},   {"callback", lcurrent}, {"recheck", lrecheck},
+		{NULL, NULL},
 	};
 	luaL_setfuncs(L, functions, 0);
 }

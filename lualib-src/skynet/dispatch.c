@@ -178,6 +178,13 @@ forgot_answer(lua_State *L, struct vm *vm, struct task *t) {
 	             t->source, ar.source, ar.linedefined);
 }
 
+void
+task_over(lua_State *L, struct vm *vm, struct task *t) {
+	if (vm->hooks && vm->hooks->profiling > 0)
+		vm->hooks->forget(L, t->co);
+	task_release(vm, t);
+}
+
 static void
 finished(lua_State *L, struct vm *vm, struct task *t) {
 	int top = lua_gettop(L);
@@ -192,7 +199,7 @@ finished(lua_State *L, struct vm *vm, struct task *t) {
 			remember_forgotten(vm, t);
 	}
 	lua_settop(L, top);
-	task_release(vm, t);
+	task_over(L, vm, t);
 }
 
 /* Run the coroutine's to-be-closed variables; what they raise is an error of its own. */
@@ -206,7 +213,7 @@ close_thread(lua_State *L, struct vm *vm, struct task *t, bool report) {
 		lua_xmove(t->co, L, 1);
 		note_error(L, vm);
 	}
-	task_release(vm, t);
+	task_over(L, vm, t);
 }
 
 /* The coroutine raised: its error object is on top of its stack. */

@@ -4,6 +4,8 @@
  */
 #include "vm.h"
 
+#include "skynet_runtime.h"
+
 static void
 push_waiting(lua_State *L, struct vm *vm, const struct waiter *w) {
 	switch (w->kind) {
@@ -93,13 +95,62 @@ ltasks(lua_State *L) {
 				if (w && w->callee != 0)
 					set_integer(L, "callee", w->callee);
 			}
-			lua_rawset(L, -5); /* result[thread] = record */
-			lua_pushlightuserdata(L, t);
+			lua_rawset(L, -5); /* result[thread] = record; the key stays for lua_next */
 		} else {
 			lua_pop(L, 1);
 		}
 	}
 	lua_pop(L, 1);
+	return 1;
+}
+
+static const char *
+kind_name(enum wait_kind k) {
+	switch (k) {
+	case WAIT_TASK: return "call";
+	case WAIT_SLEEP: return "sleep";
+	case WAIT_TOKEN: return "wait";
+	case WAIT_TIMER: return "timer";
+	case WAIT_HANDLER: return "select";
+	default: return "dropped";
+	}
+}
+
+/* Push the record of one waiter. */
+static void
+push_wait(lua_State *L, struct vm *vm, const struct waiter *w) {
+	lua_createtable(L, 0, 6);
+	set_integer(L, "session", w->session);
+	lua_pushstring(L, kind_name(w->kind));
+	lua_setfield(L, -2, "kind");
+	lua_pushnumber(L, (lua_Number)skynet_stamp_age(w->since) * 1e-9);
+	lua_setfield(L, -2, "since");
+	push_waiting(L, vm, w);
+	lua_setfield(L, -2, "who");
+	if (w->callee != 0)
+		set_integer(L, "callee", w->callee);
+	vm_push(L, vm, REF_NAMES);
+	lua_rawgeti(L, -1, w->session);
+	lua_setfield(L, -3, "name");
+	lua_pop(L, 1);
+}
+
+/*
+ * waits() -> list of { session=, kind=, since=, who=, callee=, name= }: everything that waits.
+ * since: seconds; who: as in sessions(); callee or name: where a call went to.
+ */
+static int
+lwaits(lua_State *L) {
+	struct vm *vm = vm_of(L);
+	lua_settop(L, 0);
+	lua_createtable(L, (int)vm->waiters.used, 0);
+	lua_Integer n = 0;
+	for (uint32_t i = 0; i < vm->waiters.size; i++) {
+		if (vm->waiters.slot[i].session == 0)
+			continue;
+		push_wait(L, vm, &vm->waiters.slot[i]);
+		lua_rawseti(L, 1, ++n);
+	}
 	return 1;
 }
 
@@ -114,7 +165,8 @@ void
 core_open_inspect(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{"sessions", lsessions}, {"session", lsession}, {"count", lcount},
-		{"tasks", ltasks},       {"pool", lpool},       {NULL, NULL},
+		{"tasks", ltasks},       {"pool", lpool},       {"waits", lwaits},
+		{NULL, NULL},
 	};
 	luaL_setfuncs(L, functions, 0);
 }

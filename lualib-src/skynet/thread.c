@@ -254,7 +254,7 @@ end_task(lua_State *L, struct vm *vm, struct task *t) {
 		             luaL_tolstring(t->co, -1, NULL));
 	}
 	task_untag(L, t);
-	task_release(vm, t);
+	task_over(L, vm, t);
 }
 
 static struct task *

@@ -47,7 +47,7 @@ insert(struct waiters *w, const struct waiter *e) {
 
 static int
 resize(struct waiters *w, uint32_t size) {
-	struct waiters fresh = {.size = size, .used = w->used};
+	struct waiters fresh = {.size = size, .used = w->used, .now = w->now};
 	fresh.slot = skynet_calloc(size, sizeof(*fresh.slot));
 	if (fresh.slot == NULL)
 		return -1;
@@ -65,7 +65,8 @@ waiters_add(struct waiters *w, int session, enum wait_kind k, uint32_t callee,
             struct task *t) {
 	if ((w->used + 1) * 4 > w->size * 3 && resize(w, w->size ? w->size * 2 : 8) != 0)
 		return -1;
-	struct waiter e = {.session = session, .kind = k, .callee = callee, .task = t};
+	struct waiter e = {
+		.session = session, .kind = k, .callee = callee, .since = w->now, .task = t};
 	insert(w, &e);
 	w->used++;
 	return 0;

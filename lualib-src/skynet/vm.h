@@ -63,6 +63,7 @@ struct waiter {
 	int session; /* 0: empty slot */
 	uint32_t kind;
 	uint32_t callee; /* address a call went to; 0: timer, or addressed by name */
+	uint32_t since;  /* stamp of the message that began to wait, see skynet_runtime.h */
 	struct task *task;
 };
 
@@ -71,6 +72,7 @@ struct waiters {
 	struct waiter *slot;
 	uint32_t size; /* power of two, or 0 */
 	uint32_t used;
+	uint32_t now; /* stamp of the current message */
 };
 
 /* A response() closure that was not used yet. */
@@ -100,6 +102,7 @@ enum ref {
 	REF_ERRORS,     /* texts of the errors of the current message */
 	REF_CALLBACK,
 	REF_STOCK,      /* skynet.dispatch_message as shipped */
+	REF_RAW,        /* its upvalue raw_dispatch_message, as shipped */
 	REF_ERROR_STOCK,/* the error protocol's dispatch as shipped */
 	REF_UNKNOWN_REQUEST,
 	REF_UNKNOWN_RESPONSE,
@@ -175,6 +178,8 @@ vm_push(lua_State *L, struct vm *vm, enum ref r) {
 
 struct task *task_take(lua_State *L, struct vm *vm); /* may raise (memory) */
 void task_release(struct vm *vm, struct task *t);
+/* Its coroutine has run and is over: back to the pool, together with what was known of it. */
+void task_over(lua_State *L, struct vm *vm, struct task *t);
 void task_untag(lua_State *L, struct task *t);
 
 struct waiter *waiters_find(struct waiters *w, int session);

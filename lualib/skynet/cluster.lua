@@ -133,15 +133,17 @@ function cluster.proxy(node, name)
 	return skynet.call(clusterd, "lua", "proxy", node, name)
 end
 
---- A snax object of another node's snax service.
+--- A snax object of another node's snax service, which must have called snax.enablecluster.
+--- Method numbers are those of this node's copy of the service's file.
+--- Raises as cluster.call does, and when the unique service failed to start there.
 ---@param node string
 ---@param name string  type of the service
----@param address integer|string|nil  default: the unique service of that name
----@return table
+---@param address integer|string|nil  default: the unique service of that name; waits for it
+---@return snax.object
 function cluster.snax(node, name, address)
 	local snax = require "skynet.snax"
 	if not address then
-		address = cluster.call(node, ".service", "QUERY", "snaxd", name)
+		address = assert(cluster.call(node, ".service", "QUERY", "snaxd", name))
 	end
 	local handle = skynet.call(clusterd, "lua", "proxy", node, address)
 	return snax.bind(handle, name)

@@ -2,16 +2,29 @@
 --
 -- Commands of the service's own are added with reg_debugcmd; the built-in ones can't be replaced.
 
+local dispatcher = require "skynet.dispatch"
+
 local table = table
 
 local extra = {} -- commands by reg_debugcmd
-local M = {}
+
+local M = {
+	--- Coroutine that waits for a critical section -> its lock, { owner = coroutine inside }.
+	locks = setmetatable({}, { __mode = "k" }),
+	waits = {}, -- by reg_waits
+}
 
 --- Add a debug command.
 ---@param name string
 ---@param fn function  has to answer by itself (skynet.ret)
 function M.reg_debugcmd(name, fn)
 	extra[name] = fn
+end
+
+--- Have WAITS tell of waits that the framework doesn't know: see skynet.waits.
+---@param fn fun(): table[]  records; must not block
+function M.reg_waits(fn)
+	table.insert(M.waits, fn)
 end
 
 -- Built-in commands for this service.
@@ -67,7 +80,9 @@ local function make_commands(skynet, export)
 
 	function command.TASK(session)
 		if session then
-			skynet.retpack(skynet.task(session))
+			-- tools send text
+			local which = session == "init" and session or math.tointeger(session)
+			skynet.retpack(skynet.task(assert(which, "TASK: neither a session's number nor init")))
 		else
 			local tasks = {}
 			skynet.task(tasks)
@@ -96,6 +111,7 @@ local function make_commands(skynet, export)
 		local args = table.pack(...)
 		local ok, output = inject(skynet, source, filename, args, export.dispatch,
 			skynet.register_protocol)
+		dispatcher.recheck() -- the code may have exchanged parts of it
 		collectgarbage "collect"
 		skynet.retpack(ok, table.concat(output, "\n"))
 	end
@@ -106,23 +122,16 @@ local function make_commands(skynet, export)
 
 	function command.REMOTEDEBUG(...)
 		local remotedebug = require "skynet.remotedebug"
-		remotedebug.start(export, ...)
+		remotedebug.start(...)
 	end
 
 	function command.SUPPORT(pname)
 		skynet.retpack(skynet.dispatch(pname) ~= nil)
 	end
 
-	-- calls this service waits for, and from which line they were made
+	-- what this service waits for, and from which line
 	function command.WAITS()
-		local list = {}
-		for co, task in pairs(export.tasks()) do
-			if task.callee then
-				local where = debug.traceback(co, nil, 0):match "\n%s*([^%[%s][^\n]*:%d+): in" or "?"
-				list[#list + 1] = { to = task.callee, session = task.waiting, where = where }
-			end
-		end
-		skynet.retpack(list)
+		skynet.retpack(require "skynet.waits".own())
 	end
 
 	function command.PING()

@@ -6,7 +6,7 @@
 -- paused until somebody reads again.
 --
 -- Fields of a record: id, alive (usable), err (why it isn't), buffer, reader, want, greedy (the
--- reader takes any amount), paused, closer (coroutine in close), limit, warn, accept, receive.
+-- reader takes any amount), paused, closer (coroutine in close), limit, warn, callback, receive.
 
 local driver = require "skynet.socketdriver"
 local skynet = require "skynet"
@@ -123,8 +123,8 @@ end
 
 local function on_accept(id, newid, from)
 	local s = socket_pool[id]
-	if s and s.accept then
-		s.accept(newid, from)
+	if s and s.callback then
+		s.callback(newid, from)
 	else
 		driver.close(newid)
 	end
@@ -196,10 +196,19 @@ local function never()
 	return false
 end
 
--- Hold the socket and wait until it's usable.
-local function establish(s)
+-- Hold the socket and wait until it's usable, at most `timeout` centiseconds.
+local function establish(s, timeout)
 	hold(s)
 	s.opening = true
+	if timeout then
+		skynet.timeout(timeout, function()
+			if s.opening then
+				s.err = "Connection timed out"
+				driver.shutdown(s.id)
+				release(s)
+			end
+		end)
+	end
 	block_until(s, never, true)
 	s.opening, s.greedy = nil, nil
 	if s.alive then
@@ -216,13 +225,14 @@ end
 --- Connect to a TCP server.
 ---@param addr string  host, or "host:port", "[v6]:port"
 ---@param port integer|nil
+---@param timeout integer|nil  cs; default: as long as the system tries
 ---@return integer|nil id, string|nil err
-function socket.open(addr, port)
+function socket.open(addr, port, timeout)
 	local id = driver.connect(addr, port)
 	if id < 0 then
 		return nil, "Invalid addr " .. addr
 	end
-	return establish(stream(id))
+	return establish(stream(id), timeout)
 end
 
 --- Adopt an OS descriptor; it isn't closed with the socket.
@@ -263,15 +273,15 @@ end
 ---@return integer|nil id, string|nil err
 function socket.start(id, func)
 	local s = socket_pool[id]
-	if s and s.listener and not s.accept then
-		s.accept = assert(func, "a listener needs a function to call")
+	if s and s.listener and not s.callback then
+		s.callback = assert(func, "a listener needs a function to call")
 		driver.start(id)
 		return id
 	end
 	assert(s == nil, "socket is not closed")
 	driver.start(id)
 	if func then
-		return establish { id = id, alive = false, listener = true, ip = "", accept = func }
+		return establish { id = id, alive = false, listener = true, ip = "", callback = func }
 	end
 	return establish(stream(id))
 end

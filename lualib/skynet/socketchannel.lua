@@ -9,7 +9,10 @@
 -- connection: its socket, who waits for what, and the coroutine that reads. A link never refers
 -- to its channel, so that a channel nobody uses any more is collected and closes its link.
 --
--- Who waits is a record { ok =, value =, done = }, and the token it sleeps on.
+-- Who waits is a record { ok =, value =, done =, gone = }, and the token it sleeps on. A waiter
+-- whose time is up is `gone`: its answer is read and dropped when it comes after all. When a
+-- server has said nothing since, and a request sent later gets no answer either, the connection
+-- is given up as dead.
 
 local driver = require "skynet.socketdriver"
 local skynet = require "skynet"
@@ -50,14 +53,25 @@ local function settle(waiter, ok, value)
 	skynet.wakeup(waiter)
 end
 
-local function await(waiter)
-	if not waiter.done then
+-- Sleep until the waiter is settled, or the deadline. False when it isn't settled then.
+local function settled(waiter, deadline)
+	if waiter.done then
+		return true
+	elseif not deadline then
 		skynet.wait(waiter)
+	elseif deadline <= skynet.now() or
+		skynet.sleep(deadline - skynet.now(), waiter) ~= "BREAK" then
+		waiter.gone = true
+		return waiter.done
 	end
 	if not waiter.done then -- woken by somebody else: nobody waits for this answer any more
 		waiter.gone = true
 		error "request was interrupted"
 	end
+	return true
+end
+
+local function outcome(waiter)
 	if waiter.ok then
 		return waiter.value
 	end
@@ -79,6 +93,25 @@ local function drop(link, reason)
 	link.queue, link.head, link.tail, link.sessions = {}, 1, 0, {}
 	skynet.wakeup(link) -- a reader that has nothing to read for
 	skynet.fork(socket.close, link.id)
+end
+
+-- A request wasn't answered in time. One slow answer is no reason to fail everybody else, but
+-- silence towards a request that was sent after that is.
+local function suspect(link, waiter)
+	local head = link.queue[link.head]
+	if link.dead or link.answers ~= waiter.answers or head and not head.gone then
+		return
+	elseif waiter.suspect then
+		skynet.error("socket: no answers any more :", link.host, link.port)
+		drop(link, socket_error)
+	else
+		link.suspect = true
+	end
+end
+
+local function answered(link)
+	link.answers = link.answers + 1
+	link.suspect = nil
 end
 
 -- One more part of an answer; true when that was the last.
@@ -106,7 +139,10 @@ local function read_in_order(link)
 		return
 	elseif not fine then
 		drop(link, ok)
-	elseif collect(waiter, ok, data, more) then
+		return
+	end
+	answered(link)
+	if collect(waiter, ok, data, more) then
 		link.queue[link.head] = nil
 		link.head = link.head + 1
 	end
@@ -118,9 +154,15 @@ local function order_loop(link)
 		if link.head <= link.tail then
 			unasked = false
 			read_in_order(link)
+		elseif unasked and link.unasked then
+			unasked = false
+			local fine, err = pcall(link.unasked, link.sock)
+			if not fine then
+				drop(link, err)
+			end
 		elseif unasked then
 			skynet.wait(link)
-		elseif socket.block(link.id) then
+		elseif link.buffered and link.buffered(link.sock) or socket.block(link.id) then
 			unasked = true
 		elseif not link.dead then
 			skynet.error("socket closed by peer : ", link.host, link.port)
@@ -139,6 +181,7 @@ local function session_loop(link)
 		elseif session == nil then
 			drop(link, "channel_closed")
 		else
+			answered(link)
 			local waiter = link.sessions[session]
 			if not waiter then
 				skynet.error("socket: unknown session :", session)
@@ -168,7 +211,7 @@ local function watch_output(link, overload)
 end
 
 local function open_link(channel, host, port)
-	local called, id, err = pcall(socket.open, host, port)
+	local called, id, err = pcall(socket.open, host, port, channel.__connect_timeout)
 	if not called then
 		return nil, id
 	elseif not id then
@@ -182,7 +225,10 @@ local function open_link(channel, host, port)
 		head = 1,
 		tail = 0,
 		sessions = {},
+		answers = 0,
 		response = channel.__response,
+		unasked = channel.__unasked,
+		buffered = channel.__buffered,
 		sock = { id, read = channel.__read, readline = channel.__readline },
 	}
 	if channel.__nodelay then
@@ -211,6 +257,14 @@ local function authorise(channel, link)
 		return true
 	end
 	channel.__link, channel.__authorising = link, coroutine.running()
+	if channel.__connect_timeout then
+		skynet.timeout(channel.__connect_timeout, function()
+			if channel.__authorising and channel.__link == link then
+				skynet.error("socket: auth takes too long", link.host, link.port)
+				drop(link, socket_error)
+			end
+		end)
+	end
 	local ok, err = pcall(channel.__auth, channel)
 	channel.__link, channel.__authorising = nil, nil
 	if ok and not channel.__closed and not wanted(channel, link) then
@@ -300,10 +354,10 @@ local function attempt_forever(channel)
 	return nil, "channel is closed"
 end
 
--- Connect on behalf of all who wait for it. The link, or nil and the error to raise.
+-- Connect on behalf of all who wait for it, in a coroutine of its own, so that each of them may
+-- stop waiting.
 local function establish(channel, once)
-	local connecting = {}
-	channel.__connecting = connecting
+	local connecting = channel.__connecting
 	local called, link, err = pcall(once and attempt or attempt_forever, channel)
 	channel.__connecting = nil
 	if not called then
@@ -326,11 +380,15 @@ local function establish(channel, once)
 	for _, waiter in ipairs(connecting) do
 		settle(waiter, link ~= nil, link or reason)
 	end
-	return link, reason
+end
+
+local function too_late(channel)
+	error(("socketchannel: no answer from %s%s in time"):format(channel.__host,
+		channel.__port and ":" .. channel.__port or ""), 0)
 end
 
 -- The link in use, or a new one. Raises when there's none to be had.
-local function usable(channel, once)
+local function usable(channel, once, deadline)
 	assert(not channel.__closed, "assertion failed!")
 	local link = channel.__link
 	if link and channel.__authorising and channel.__authorising ~= coroutine.running() then
@@ -345,16 +403,16 @@ local function usable(channel, once)
 	elseif link and channel.__authorising then
 		error(socket_error, 0)
 	end
-	if channel.__connecting then
-		local waiter = {}
-		table.insert(channel.__connecting, waiter)
-		return await(waiter)
+	if not channel.__connecting then
+		channel.__connecting = {}
+		skynet.fork(establish, channel, once)
 	end
-	local new, reason = establish(channel, once)
-	if not new then
-		error(reason, 0)
+	local waiter = {}
+	table.insert(channel.__connecting, waiter)
+	if not settled(waiter, deadline) then
+		too_late(channel)
 	end
-	return new
+	return outcome(waiter)
 end
 
 ---------------------------------------------------------------------------------------------
@@ -364,7 +422,7 @@ local channel_class = {}
 channel_class.__index = channel_class
 
 local function expect(link, response)
-	local waiter = {}
+	local waiter = { answers = link.answers, suspect = link.suspect }
 	if link.response then
 		assert(link.sessions[response] == nil, "this session waits for an answer already")
 		link.sessions[response] = waiter
@@ -379,8 +437,28 @@ local function expect(link, response)
 	return waiter
 end
 
+local function await(channel, link, response, deadline)
+	local waiter = expect(link, response)
+	if not settled(waiter, deadline) then
+		suspect(link, waiter)
+		too_late(channel)
+	end
+	return outcome(waiter)
+end
+
+-- A response function may have put a `write` into the sock object, as one that began TLS has.
+local function send_through(sock, data, padding)
+	sock:write(type(data) == "table" and table.concat(data) or data)
+	for _, part in ipairs(padding or {}) do
+		sock:write(part)
+	end
+	return true
+end
+
 local function send(link, data, padding)
-	if not padding then
+	if link.sock.write then
+		return send_through(link.sock, data, padding)
+	elseif not padding then
 		return socket.write(link.id, data)
 	end
 	local ok = socket.lwrite(link.id, data)
@@ -393,10 +471,11 @@ end
 --- Connect, unless that's done. Reopens a closed channel.
 --- Raises socketchannel.error, or the reason why the server refused.
 ---@param once boolean|nil  try each host once; otherwise until it works
+---@param timeout integer|nil  cs to wait for that
 ---@return boolean
-function channel_class:connect(once)
+function channel_class:connect(once, timeout)
 	self.__closed = false
-	usable(self, once)
+	usable(self, once, timeout and skynet.now() + timeout)
 	return true
 end
 
@@ -406,23 +485,35 @@ end
 ---@param response function|any|nil  order mode: f(sock) -> ok, result [, more]; session mode: the
 ---  session; nil: don't wait
 ---@param padding string[]|nil  more to send, all of it with low priority
+---@param timeout integer|nil  cs for all of it; then this call raises `no answer from HOST in
+---  time`, and the answer is dropped if it comes later
 ---@return any
-function channel_class:request(request, response, padding)
-	local link = usable(self, true)
+function channel_class:request(request, response, padding, timeout)
+	local deadline = timeout and skynet.now() + timeout
+	local link = usable(self, true, deadline)
 	if not send(link, request, padding) then
 		drop(link, socket_error)
 		error(socket_error, 0)
 	end
 	if response ~= nil then
-		return await(expect(link, response))
+		return await(self, link, response, deadline)
 	end
 end
 
 --- Wait for an answer without sending a request.
 ---@param response function|any  as in request
+---@param timeout integer|nil  cs
 ---@return any
-function channel_class:response(response)
-	return await(expect(usable(self, false), response))
+function channel_class:response(response, timeout)
+	local deadline = timeout and skynet.now() + timeout
+	return await(self, usable(self, false, deadline), response, deadline)
+end
+
+--- Is there a connection in use?
+---@return boolean
+function channel_class:connected()
+	local link = self.__link
+	return link ~= nil and not link.dead and not socket.disconnected(link.id)
 end
 
 --- Close: whoever waits gets an error, and requests fail until connect is called.
@@ -470,6 +561,10 @@ end
 ---@field auth fun(channel: table)|nil  runs after each connect, may use the channel
 ---@field response fun(sock: table): any, boolean, any, boolean|nil  makes it session mode
 ---@field backup (string|table)[]|nil
+---@field connect_timeout integer|nil  cs for connecting to one host, and as many for auth
+---@field unasked fun(sock: table)|nil  order mode: reads what arrives while nothing is requested
+---@field buffered fun(sock: table): any  order mode: does the sock object hold bytes that were
+---  read from the socket already? For readers that read ahead
 ---@field nodelay boolean|nil
 ---@field overload fun(on: boolean)|nil
 ---@field socket_read function|nil      instead of sock:read
@@ -486,6 +581,9 @@ function socketchannel.channel(desc)
 		__auth = desc.auth,
 		__response = desc.response,
 		__nodelay = desc.nodelay,
+		__connect_timeout = desc.connect_timeout,
+		__unasked = desc.unasked,
+		__buffered = desc.buffered,
 		__overload = { notify = desc.overload, on = false },
 		__read = desc.socket_read or stock_read,
 		__readline = desc.socket_readline or stock_readline,

@@ -94,6 +94,19 @@ lstart(lua_State *L) {
 	return 0;
 }
 
+static void
+forget(lua_State *L, lua_State *co) {
+	if (find(L, co) == NULL || !lua_checkstack(L, 3))
+		return;
+	lua_rawgetp(L, LUA_REGISTRYINDEX, &RECORDS);
+	lua_pushthread(co);
+	lua_xmove(co, L, 1);
+	lua_pushnil(L);
+	lua_rawset(L, -3);
+	lua_pop(L, 1);
+	hooks_of(L)->profiling--;
+}
+
 /* stop([thread]) -> seconds */
 static int
 lstop(lua_State *L) {
@@ -104,11 +117,7 @@ lstop(lua_State *L) {
 	double total = r->total;
 	if (r->resumed >= 0)
 		total += cpu_clock() - r->resumed;
-	lua_rawgetp(L, LUA_REGISTRYINDEX, &RECORDS);
-	lua_pushvalue(L, 1);
-	lua_pushnil(L);
-	lua_rawset(L, -3);
-	hooks_of(L)->profiling--;
+	forget(L, co);
 	lua_pushnumber(L, total);
 	return 1;
 }
@@ -199,6 +208,7 @@ snlua_open_profile(lua_State *L) {
 	struct vm_hooks *h = hooks_of(L);
 	h->enter = enter;
 	h->leave = leave;
+	h->forget = forget;
 	lua_newtable(L);
 	lua_createtable(L, 0, 1);
 	lua_pushliteral(L, "k");

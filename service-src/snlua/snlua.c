@@ -178,6 +178,7 @@ snlua_init(struct snlua *l, struct skynet_context *ctx, const char *param) {
 
 struct snlua *
 snlua_create(void) {
+	luaL_initcodecache();
 	struct snlua *l = skynet_calloc(1, sizeof(*l));
 	l->mem_report = MEMORY_WARNING;
 	l->L = lua_newstate(allocate, l);

@@ -23,6 +23,8 @@ struct vm_hooks {
 	int profiling;
 	void (*enter)(lua_State *L, lua_State *co); /* `co` is about to be resumed by L */
 	void (*leave)(lua_State *L, lua_State *co); /* it came back */
+	/* What ran in it is over, and another task will use it: its profile ends unread. */
+	void (*forget)(lua_State *L, lua_State *co);
 };
 
 #endif

@@ -1,4 +1,5 @@
 --- skynet.call round trips of a hundred pairs of services at once.
+-- workers: 2
 local skynet = require "skynet"
 local bench = require "bench"
 

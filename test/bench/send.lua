@@ -1,4 +1,5 @@
 --- skynet.send: one to one, eight to one, one to a thousand; and a ring of a thousand services.
+-- workers: 2
 local skynet = require "skynet"
 local bench = require "bench"
 local mode, arg = ...

@@ -1,4 +1,5 @@
 --- How long a message to a sleeping service waits while its sender stays busy.
+-- workers: 2
 local skynet = require "skynet"
 local bench = require "bench"
 

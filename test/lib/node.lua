@@ -76,11 +76,16 @@ function node:pump(seconds)
 	return bytes
 end
 
+-- The output so far, but for a line that isn't complete: what it says may change.
+local function complete(self)
+	return self.ended and self.text or self.text:match "^.*\n" or ""
+end
+
 --- Wait for text (a Lua pattern) in the output; returns its captures.
 function node:expect(pattern, limit)
 	local deadline = kit.now() + (limit or LIMIT)
 	while true do
-		local captures = table.pack(self.text:find(pattern))
+		local captures = table.pack(complete(self):find(pattern))
 		if captures[1] then
 			return table.unpack(captures, captures.n > 2 and 3 or 1, captures.n)
 		end

@@ -17,8 +17,12 @@ end
 skynet.start(function()
 	if how == "start" then
 		error "the start function fails"
+	elseif how == "exit" then
+		skynet.exit()
 	elseif how == "slow" then
 		skynet.sleep(5)
+	elseif how == "wait" then
+		skynet.wait()
 	end
 	skynet.dispatch("lua", function()
 		skynet.retpack(true)

@@ -92,6 +92,23 @@ describe("skynet.call", function()
 		assert.truthy(result[2]:find "call failed")
 	end)
 
+	it("fails when the service is killed with a response it has yet to give", function()
+		local result
+		skynet.fork(function()
+			result = table.pack(pcall(skynet.call, echo, "lua", "keep"))
+		end)
+		skynet.sleep(5)
+		skynet.kill(echo)
+		for _ = 1, 500 do
+			if result then
+				break
+			end
+			skynet.sleep(1)
+		end
+		assert.is_false(result[1])
+		assert.truthy(result[2]:find "call failed")
+	end)
+
 	it("fails when the service is killed before it looked at the request", function()
 		skynet.send(echo, "lua", "sleep", 100)
 		local result
@@ -285,7 +302,7 @@ describe("skynet.request", function()
 		assert.equal(1, n)
 		assert.is_true(set.timeout)
 		local early = skynet.request { echo, "lua", "echo", 1 } { echo, "lua", "sleep", 2 }
-		for _ in early:select() do
+		for _ in early:select() do -- luacheck: ignore 512 (left early on purpose)
 			break
 		end
 		skynet.sleep(5)

@@ -24,7 +24,8 @@ local server, tcp, port
 
 describe("skynet.dns", function()
 	setup(function()
-		tcp, _, port = socket.listen("127.0.0.1", 0)
+		local listener, _, bound = socket.listen("127.0.0.1", 0)
+		tcp, port = listener, bound
 		server = socket.udp_listen("127.0.0.1", port, function(query, from)
 			asked[#asked + 1] = query
 			for _, text in ipairs { answer(query) } do

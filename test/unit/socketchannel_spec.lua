@@ -311,3 +311,118 @@ describe("socketchannel, auth and backup", function()
 		stop()
 	end)
 end)
+
+describe("socketchannel, timeouts", function()
+	-- answers lines; "mute" turns it silent until a new connection is made
+	local function moody()
+		local connections = 0
+		local port, stop = server(function(id)
+			connections = connections + 1
+			local mute
+			for line in function() return socket.readline(id) or nil end do
+				if line == "later" then
+					skynet.sleep(30)
+					socket.write(id, "late\n")
+				elseif line == "mute" then
+					mute = true
+				elseif not mute then
+					socket.write(id, line .. "\n")
+				end
+			end
+		end)
+		return port, stop, function() return connections end
+	end
+
+	it("fails only the call whose time is up, and drops its late answer", function()
+		local port, stop, connections = moody()
+		local c = socketchannel.channel { host = "127.0.0.1", port = port }
+		local patient
+		skynet.fork(function()
+			skynet.sleep(2)
+			patient = c:request("patient\n", read_line)
+		end)
+		local ok, err = pcall(c.request, c, "later\n", read_line, nil, 5)
+		assert.is_false(ok)
+		assert.equal(("socketchannel: no answer from 127.0.0.1:%d in time"):format(port), err)
+		eventually(function() return patient end)
+		assert.equal("patient", patient)
+		assert.equal("x", c:request("x\n", read_line, nil, 1000))
+		assert.equal(1, connections())
+		c:close()
+		stop()
+	end)
+
+	it("gives up a connection on which nothing is answered any more", function()
+		local port, stop, connections = moody()
+		local c = socketchannel.channel { host = "127.0.0.1", port = port }
+		assert.is_false(pcall(c.request, c, "mute\n", read_line, nil, 2))
+		assert.is_false(pcall(c.request, c, "x\n", read_line, nil, 2))
+		assert.equal("y", c:request("y\n", read_line, nil, 1000))
+		assert.equal(2, connections())
+		c:close()
+		stop()
+	end)
+
+	it("keeps it while a request without a limit is waited for", function()
+		local port, stop, connections = moody()
+		local c = socketchannel.channel { host = "127.0.0.1", port = port }
+		local got
+		skynet.fork(function()
+			got = c:request("later\n", read_line)
+		end)
+		skynet.sleep(2)
+		for _ = 1, 3 do
+			assert.is_false(pcall(c.request, c, "x\n", read_line, nil, 2))
+		end
+		eventually(function() return got end)
+		assert.equal("late", got)
+		assert.equal(1, connections())
+		c:close()
+		stop()
+	end)
+
+	it("limits sessions, too", function()
+		local port, stop = moody()
+		local c = socketchannel.channel { host = "127.0.0.1", port = port, response = function(sock)
+			return tonumber(sock:readline()) or 1, true, "fine"
+		end }
+		assert.is_false(pcall(c.request, c, "later\n", 1, nil, 2))
+		assert.equal("fine", c:request("2\n", 2, nil, 1000))
+		c:close()
+		stop()
+	end)
+
+	it("limits connecting", function()
+		local id, _, port = socket.listen("127.0.0.1", 0, 1) -- never accepts
+		local opened, err = {}, nil
+		for _ = 1, 8 do
+			local new
+			new, err = socket.open("127.0.0.1", port, 20)
+			if not new then
+				break
+			end
+			opened[#opened + 1] = new
+		end
+		assert.equal("Connection timed out", err)
+		local c = socketchannel.channel { host = "127.0.0.1", port = port, connect_timeout = 10 }
+		local ok
+		ok, err = pcall(c.connect, c, true)
+		assert.is_false(ok)
+		assert.equal(socketchannel.error, err)
+		for _, new in ipairs(opened) do
+			socket.close(new)
+		end
+		socket.close(id)
+	end)
+
+	it("limits the login", function()
+		local port, stop = moody()
+		local c = socketchannel.channel { host = "127.0.0.1", port = port, connect_timeout = 5,
+			auth = function(c) c:request("mute\n", read_line) end }
+		local ok, err = pcall(c.connect, c, true)
+		assert.is_false(ok)
+		assert.equal(socketchannel.error, err)
+		c:close()
+		stop()
+	end)
+end)

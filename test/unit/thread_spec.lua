@@ -313,4 +313,26 @@ describe("skynet.profile", function()
 		assert.is_true(t >= 0.03 and t < 0.2, t)
 		fails("Call profile.start() before profile.stop()", profile.stop)
 	end)
+
+	it("ends with the task, however that ends", function()
+		-- pooled coroutines run the next tasks: those start clean
+		local ok, failed = 0, 0
+		for _, how in ipairs { "return", "raise", "raise", "return", "return" } do
+			local good, err
+			skynet.fork(function()
+				good, err = pcall(profile.start)
+				if how == "raise" then
+					skynet.timeout(0, function()
+						profile.start()
+						error "on purpose"
+					end)
+				end
+			end)
+			skynet.sleep(1)
+			ok = ok + (good and 1 or 0)
+			failed = failed + (good and 0 or 1)
+			assert.is_true(good, err)
+		end
+		assert.same({ 5, 0 }, { ok, failed })
+	end)
 end)

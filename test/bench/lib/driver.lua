@@ -1,8 +1,22 @@
 --- The driver of `make bench`: starts a node for each program and run, collects the BENCH lines,
 --- and prints medians; with PEER, both runtimes' and their ratio with its spread.
 
-local programs = { "call", "pairs", "send", "wakeup", "start", "timer", "seri", "socket", "cluster" }
-local threads = { pairs = 2, send = 2, wakeup = 2, socket = 2, cluster = 2 } -- others: one worker
+-- Which programs there are, and how many workers each wants: a line "-- workers: N" at its head.
+local programs, workers = {}, {}
+
+local function find_programs()
+	local list = assert(io.popen "ls test/bench/*.lua")
+	for path in list:lines() do
+		local name = path:match "([^/]+)%.lua$"
+		programs[#programs + 1] = name
+		local f = assert(io.open(path))
+		workers[name] = tonumber(f:read(2000):match "%-%- workers: (%d+)")
+		f:close()
+	end
+	list:close()
+end
+
+find_programs()
 if #arg > 0 then
 	programs = arg
 end
@@ -31,7 +45,7 @@ lua_path = "./lualib/?.lua;./lualib/?/init.lua;%s/test/bench/lib/?.lua"
 lua_cpath = "./luaclib/?.so;%s/test/lib/?.so"
 cpath = "./cservice/?.so"
 bench_dir = "%s/test/bench"
-]]):format(threads[program] or 1, program, here, here, here, here))
+]]):format(workers[program] or 1, program, here, here, here, here))
 	f:close()
 	return name
 end

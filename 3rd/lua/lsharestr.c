@@ -1,0 +1,224 @@
+/*
+ * The short strings of shared units, one object for each content, and the random seed.
+ *
+ * All states hash with the same seed, so a string has the same hash everywhere. A unit takes its
+ * short strings from the table here; so two shared strings are equal only if they are the same
+ * object, and just a shared and a private one must be compared by content. Strings are counted:
+ * by the units that refer to them, and by states that still use one whose unit is gone.
+ *
+ * Any thread; one lock, held for one look-up or for a list of strings to drop. Reading a string
+ * that one has a reference to needs no lock: nothing in it but its chain, which only this file
+ * uses, ever changes.
+ */
+#define lsharestr_c
+#define LUA_CORE
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lua.h"
+
+#include "lauxlib.h"
+#include "lshare.h"
+#include "lstring.h"
+#include "lualib.h"
+
+struct SharedString {
+	size_t refs;
+	TString ts;
+};
+
+#define holderof(t) ((struct SharedString *)(void *)((char *)(t) - offsetof(struct SharedString, ts)))
+
+static struct {
+	pthread_mutex_t lock;
+	size_t n, size; /* strings, chains (0 or a power of two) */
+	TString **chain;
+} strings = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+_Atomic(TString **) luaE_pool;
+
+/* Slow part of eqshrstr: two objects with the same hash. */
+int
+luaS_eqshrstr(const TString *a, const TString *b) {
+	return a->shrlen == b->shrlen && (isshared(a) || isshared(b)) &&
+		memcmp(a->contents, b->contents, a->shrlen) == 0;
+}
+
+static void
+growtable(void) {
+	size_t size = strings.size ? strings.size * 2 : 1024;
+	TString **chain = calloc(size, sizeof(*chain));
+	if (chain == NULL)
+		return; /* longer chains, then */
+	for (size_t i = 0; i < strings.size; i++) {
+		for (TString *ts = strings.chain[i], *next; ts; ts = next) {
+			next = ts->u.hnext;
+			ts->u.hnext = chain[ts->hash & (size - 1)];
+			chain[ts->hash & (size - 1)] = ts;
+		}
+	}
+	free(strings.chain);
+	strings.chain = chain;
+	strings.size = size;
+}
+
+static TString *
+newshared(const TString *src) {
+	size_t head = offsetof(struct SharedString, ts) + offsetof(TString, contents);
+	struct SharedString *s = malloc(head + src->shrlen + 1u);
+	if (s == NULL)
+		return NULL;
+	s->refs = 0;
+	s->ts.next = NULL;
+	s->ts.tt = LUA_VSHRSTR;
+	s->ts.marked = SHAREDMARK;
+	s->ts.extra = src->extra;
+	s->ts.shrlen = src->shrlen;
+	s->ts.hash = src->hash;
+	memcpy(s->ts.contents, src->contents, src->shrlen + 1u);
+	TString **list = &strings.chain[src->hash & (strings.size - 1)];
+	s->ts.u.hnext = *list;
+	*list = &s->ts;
+	strings.n++;
+	return &s->ts;
+}
+
+static TString *
+lookup(const TString *src) {
+	TString *ts = strings.chain[src->hash & (strings.size - 1)];
+	while (ts && !(ts->hash == src->hash && ts->shrlen == src->shrlen &&
+	               memcmp(ts->contents, src->contents, ts->shrlen) == 0))
+		ts = ts->u.hnext;
+	return ts;
+}
+
+TString *
+luaE_internshared(const TString *src) {
+	TString *ts = NULL;
+	pthread_mutex_lock(&strings.lock);
+	if (strings.n >= strings.size)
+		growtable();
+	if (strings.size > 0) {
+		ts = lookup(src);
+		if (ts == NULL)
+			ts = newshared(src);
+		if (ts)
+			holderof(ts)->refs++;
+	}
+	pthread_mutex_unlock(&strings.lock);
+	return ts;
+}
+
+void
+luaE_keepstring(TString *ts) {
+	pthread_mutex_lock(&strings.lock);
+	holderof(ts)->refs++;
+	pthread_mutex_unlock(&strings.lock);
+}
+
+static void
+unlinkstring(TString *ts) {
+	TString **p = &strings.chain[ts->hash & (strings.size - 1)];
+	while (*p != ts)
+		p = &(*p)->u.hnext;
+	*p = ts->u.hnext;
+	strings.n--;
+	free(holderof(ts));
+}
+
+void
+luaE_dropstrings(TString **ts, size_t n) {
+	pthread_mutex_lock(&strings.lock);
+	for (size_t i = 0; i < n; i++) {
+		if (--holderof(ts[i])->refs == 0)
+			unlinkstring(ts[i]);
+	}
+	pthread_mutex_unlock(&strings.lock);
+}
+
+/*
+ * ---- strings common to all states ----
+ */
+
+static void *
+allocate(void *ud, void *p, size_t osize, size_t nsize) {
+	(void)ud;
+	(void)osize;
+	if (nsize == 0) {
+		free(p);
+		return NULL;
+	}
+	return realloc(p, nsize);
+}
+
+static int
+openlibs(lua_State *L) {
+	luaL_openlibs(L);
+	return 0;
+}
+
+/* Take every short string of a state that has just been made, while there's room. */
+static void
+collect(lua_State *L, TString **pool) {
+	stringtable *tb = &G(L)->strt;
+	int room = POOLSIZE / 2;
+	for (int i = 0; i < tb->size; i++) {
+		for (TString *ts = tb->hash[i]; ts && room > 0; ts = ts->u.hnext) {
+			TString *shared = luaE_internshared(ts); /* a reference that is never dropped */
+			if (shared == NULL)
+				return;
+			unsigned at = shared->hash % POOLSIZE;
+			while (pool[at])
+				at = (at + 1) % POOLSIZE;
+			pool[at] = shared;
+			room--;
+		}
+	}
+}
+
+static void
+makepool(void) {
+	TString **pool = calloc(POOLSIZE, sizeof(*pool));
+	lua_State *L = pool ? lua_newstate(allocate, NULL) : NULL;
+	if (L == NULL) {
+		free(pool);
+		return; /* every state then makes its own */
+	}
+	lua_pushcfunction(L, openlibs);
+	if (lua_pcall(L, 0, 0, 0) == LUA_OK)
+		collect(L, pool);
+	lua_close(L);
+	/* release: pairs with the acquire in luaE_poolstring */
+	atomic_store_explicit(&luaE_pool, pool, memory_order_release);
+}
+
+void
+luaE_initpool(void) {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, makepool);
+}
+
+/*
+ * ---- one hash seed for all states of the process ----
+ */
+
+static unsigned seed;
+
+static void
+makeseed(void) {
+	struct timespec t;
+	if (getentropy(&seed, sizeof(seed)) != 0) {
+		clock_gettime(CLOCK_REALTIME, &t);
+		seed = (unsigned)t.tv_nsec ^ (unsigned)getpid() << 16;
+	}
+}
+
+unsigned
+luaE_processseed(void) {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, makeseed);
+	return seed;
+}

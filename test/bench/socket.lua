@@ -1,0 +1,103 @@
+--- Echo servers under load from another process: on skynet.socket, and behind a gate.
+-- workers: 3 (one is blocked by the load's command)
+local skynet = require "skynet"
+local socket = require "skynet.socket"
+local bench = require "bench"
+
+local role = ...
+
+if role == "agents" then
+	-- one service echoes what a gate forwards to it
+	local driver = require "skynet.socketdriver"
+	skynet.register_protocol {
+		name = "client",
+		id = skynet.PTYPE_CLIENT,
+		unpack = skynet.tostring,
+		dispatch = function(fd, _, text)
+			skynet.ignoreret()
+			driver.send(fd, string.pack(">s2", text))
+		end,
+	}
+	skynet.start(function()
+		local gate
+		skynet.dispatch("lua", function(_, _, cmd, sub, fd)
+			if cmd == "start" then
+				gate = sub
+				skynet.ret()
+			elseif cmd == "socket" and sub == "open" then
+				skynet.call(gate, "lua", "forward", fd)
+			elseif cmd == "socket" and sub == "close" then
+				skynet.send(gate, "lua", "kick", fd)
+			end
+		end)
+	end)
+	return
+end
+
+if role == "client" then
+	-- the load's command blocks a worker: in a service of its own, so that the servers go on
+	skynet.start(function()
+		skynet.dispatch("lua", function(_, _, command)
+			local p = assert(io.popen(command))
+			local line = p:read "l"
+			p:close()
+			skynet.ret(skynet.pack(line))
+		end)
+	end)
+	return
+end
+
+local client
+
+local function load_on(name, port, conns, size, framing)
+	local command = skynet.getenv "bench_dir" .. "/lib/echo_client"
+	local seconds = math.max(0.3, 3 * (tonumber(os.getenv "BENCH_SCALE") or 1))
+	local cpu = os.clock()
+	local line = skynet.call(client, "lua",
+		("%s %d %d %d %s %g"):format(command, port, conns, size, framing, seconds))
+	cpu = os.clock() - cpu
+	local rate, p50, p99, opened = (line or ""):match "(%S+) (%S+) (%S+) (%S+)"
+	assert(rate, "the load client failed")
+	local metric = ("%s echo %d B, %d connections"):format(name, size, conns)
+	bench.report(metric, tonumber(rate), "/s")
+	bench.report(metric .. " p50", tonumber(p50), "us")
+	bench.report(metric .. " p99", tonumber(p99), "us")
+	bench.report(metric .. " cpu", cpu / (rate * seconds) * 1e6, "us")
+	if conns >= 1000 then
+		bench.report("accept", tonumber(opened), "/s")
+	end
+end
+
+local function echo(id)
+	socket.start(id)
+	while true do
+		local data = socket.read(id)
+		if not data then
+			break
+		end
+		socket.write(id, data)
+	end
+	socket.close(id)
+end
+
+bench.main(function()
+	client = skynet.newservice(SERVICE_NAME, "client")
+	local id, _, port = socket.listen("127.0.0.1", 0, 1024)
+	socket.start(id, function(fd)
+		skynet.fork(echo, fd)
+	end)
+	load_on("socket", port, 1, 16, "raw")
+	load_on("socket", port, 100, 16, "raw")
+	load_on("socket", port, 1000, 16, "raw")
+	local agents = skynet.newservice(SERVICE_NAME, "agents")
+	local gate = skynet.newservice "gate"
+	skynet.call(agents, "lua", "start", gate)
+	-- a gate doesn't tell its port when asked for any
+	local probe, _, free = socket.listen("127.0.0.1", 0)
+	socket.close(probe)
+	skynet.call(gate, "lua", "open",
+		{ address = "127.0.0.1", port = free, maxclient = 4096, watchdog = agents, nodelay = true })
+	load_on("gate", free, 1, 16, "framed")
+	load_on("gate", free, 100, 16, "framed")
+	load_on("gate", free, 1, 1024, "framed")
+end)

@@ -1,0 +1,2 @@
+--- Found through the folder of the service.
+return "part of inner"
