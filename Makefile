@@ -226,8 +226,8 @@ test-modules: $(TEST_SO:%=$(OUT)/%) $(C_TESTS:%=$(OUT)/test/c/bin/%)
 
 $(OUT)/test/cservice/%.so: test/cservice/%.c
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) -std=gnu11 -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared \
-		-Iskynet-src -MMD -MP -o $@ $<
+	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared \
+		-Iskynet-src -I$(LUA_INC) -MMD -MP -o $@ $<
 $(OUT)/test/lib/%.so: test/lib/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared \

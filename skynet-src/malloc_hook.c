@@ -353,3 +353,15 @@ skynet_debug_memory(const char *info) {
 	fprintf(stderr, "[:%08x] %s %p\n", skynet_current_handle(), info,
 	        (void *)malloc_current_memory());
 }
+
+/* For modules built against older headers, where this was no inline function. */
+char *skynet_strdup(const char *str);
+
+char *
+skynet_strdup(const char *str) {
+	size_t size = strlen(str) + 1;
+	char *copy = skynet_malloc(size);
+	if (copy)
+		memcpy(copy, str, size);
+	return copy;
+}

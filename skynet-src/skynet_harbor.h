@@ -20,6 +20,10 @@ struct remote_message {
 	int type;
 };
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * Hand a message to the harbor service; takes rmsg and its payload. Returns 0, or -1 after a log
  * line when it can't be: no harbor service, or a type that never leaves the node.
@@ -30,5 +34,9 @@ void skynet_harbor_init(int harbor);
 /* The calling service is the harbor from now on. */
 void skynet_harbor_start(void *ctx);
 void skynet_harbor_exit(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -23,12 +23,20 @@ struct skynet_config {
 #define THREAD_TIMER 3
 #define THREAD_MONITOR 4
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Run the node until it ends. */
 void skynet_start(struct skynet_config *config);
 
+#ifdef __cplusplus
+}
+#endif
+
 static inline char *
 skynet_strndup(const char *str, size_t size) {
-	char *copy = skynet_malloc(size + 1);
+	char *copy = (char *)skynet_malloc(size + 1);
 	if (copy) {
 		memcpy(copy, str, size);
 		copy[size] = '\0';

@@ -7,6 +7,9 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#ifdef __linux__
+#include <malloc.h> /* memalign */
+#endif
 
 #define skynet_malloc malloc
 #define skynet_calloc calloc

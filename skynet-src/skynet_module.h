@@ -18,6 +18,10 @@ struct skynet_module {
 	skynet_dl_signal signal;
 };
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Find or load a module; NULL when there's none (stderr says why). */
 struct skynet_module *skynet_module_query(const char *name);
 void *skynet_module_instance_create(struct skynet_module *);
@@ -28,5 +32,9 @@ void skynet_module_instance_signal(struct skynet_module *, void *inst, int signa
 /* Call the module's `stuck` entry, if it has one (see skynet_runtime.h). */
 void skynet_module_instance_stuck(struct skynet_module *, void *inst);
 void skynet_module_init(const char *path);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

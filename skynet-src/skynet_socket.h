@@ -29,6 +29,10 @@ struct skynet_socket_message {
 	char *buffer;
 };
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 void skynet_socket_init(void);
 /* Make the pollers; 0, or -1 after a line on stderr. */
 int skynet_socket_setup(int pollers);
@@ -71,6 +75,10 @@ const char *skynet_socket_udp_address(struct skynet_socket_message *, int *addrs
 
 /* A list the caller frees with socket_info_release. */
 struct socket_info *skynet_socket_info(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 /* The classic forms: a negative size means an OBJECT. */
 static inline void

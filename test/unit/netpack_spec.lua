@@ -41,7 +41,7 @@ end
 
 describe("netpack.pack", function()
 	local function packed(...)
-		return skynet.tostring(netpack.pack(...))
+		return netpack.tostring(netpack.pack(...))
 	end
 
 	it("puts a big-endian length before the bytes", function()
