@@ -55,6 +55,7 @@ local UNHEARD = 256 * 1024 -- bytes written without looking for warnings
 ---------------------------------------------------------------------------------------------
 -- A connection
 
+-- `refused`: the peer may still be sending what nobody will read.
 ---@class http.connection
 local connection = {}
 connection.__index = connection
@@ -200,6 +201,7 @@ local function reply(self, request, keepalive, status, body, header)
 end
 
 local function refuse(self, code)
+	self.refused = true
 	return reply(self, { minor = 1, method = "GET" }, false, code, message.reason[code] or "")
 end
 
@@ -275,6 +277,7 @@ local function handle(self, handler, request, keepalive, pending)
 	end
 	if pending and not rest_of(pending, self.body_limit) then
 		keepalive = false
+		self.refused = true
 	end
 	return reply(self, request, keepalive, status, body, header)
 end
@@ -350,6 +353,9 @@ function server.serve(id, handler, options)
 	deadline.clear(id)
 	if self.close_tls then
 		self.close_tls()
+	end
+	if self.refused then
+		sockethelper.linger(id)
 	end
 	socket.close(id)
 	return ok, err
