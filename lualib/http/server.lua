@@ -106,7 +106,8 @@ end
 
 local function open_tls(self, options)
 	local tlshelper = require "http.tlshelper"
-	local tls = tlshelper.newtls("server", tlshelper.server_context(options.certfile, options.keyfile))
+	local ctx = tlshelper.server_context(options.certfile, options.keyfile)
+	local tls = tlshelper.newtls("server", ctx)
 	self.close_tls = tlshelper.closefunc(tls, self.id)
 	deadline.set(self.id, self.timeout)
 	tlshelper.init_responsefunc(self.id, tls)()

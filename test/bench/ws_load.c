@@ -61,8 +61,9 @@ make_frame(size_t bytes) {
 static void
 handshake(int fd) {
 	static const char request[] =
-	    "GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-	    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+		"GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: "
+		"13\r\n\r\n";
 	char answer[1024];
 	size_t got = 0;
 	if (write(fd, request, sizeof(request) - 1) < 0)
