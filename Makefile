@@ -205,13 +205,15 @@ help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
 deps:
-	./tools/deps
+	./tools/deps --test
 
-demo: deps
+demo:
+	./tools/deps
 	$(MAKE) all
 	./examples/demo $(if $(KEEP),--keep)
 
-test: deps
+test:
+	./tools/deps --test
 	$(MAKE) all
 	$(MAKE) test-modules
 	./test/run $(T)
@@ -242,7 +244,7 @@ $(OUT)/test/c/bin/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a
 		$(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
 
 SECONDS ?= 10
-fuzz: deps
+fuzz:
 	./tools/deps clang libclang-rt-dev
 	$(MAKE) all
 	./test/fuzz/run $(SECONDS) $(F)
