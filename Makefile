@@ -8,7 +8,7 @@
 # make format / lint
 #
 # Variables: CC, DEBUG=1, SAN=address,undefined | thread, MALLOC=libc, PGO=1, MYCFLAGS,
-# LUA_SRC=dir (an unpacked Lua 5.4 tree), LUA_CLIB_PATH, CSERVICE_PATH, SKYNET_BUILD_PATH.
+# LUA_SRC=dir (an unpacked Lua 5.4 tree), LPEG_SRC=dir, LUA_CLIB_PATH, CSERVICE_PATH, SKYNET_BUILD_PATH.
 # Each variant of compiler and flags has its own objects under build/.
 
 PLAT ?= linux
@@ -19,7 +19,7 @@ LUA_CLIB_PATH ?= luaclib
 CSERVICE_PATH ?= cservice
 SKYNET_BUILD_PATH ?= .
 MYCFLAGS ?=
-export LUA_SRC
+export LUA_SRC LPEG_SRC
 
 ifneq ($(SAN),)
 MALLOC := libc
@@ -70,12 +70,15 @@ OUT := build/$(firstword $(CC))-$(subst $(comma),-,$(if $(SAN),$(SAN),$(if $(DEB
 KERNEL := $(wildcard skynet-src/*.c)
 CSERVICES := $(sort $(basename $(notdir $(wildcard service-src/*.c))) \
 	$(notdir $(patsubst %/,%,$(wildcard service-src/*/))))
-CLIBS := skynet $(filter-out skynet,$(notdir $(patsubst %/,%,$(wildcard lualib-src/*/))))
+CLIBS := skynet $(filter-out skynet,$(notdir $(patsubst %/,%,$(wildcard lualib-src/*/)))) clientsocket \
+	lpeg
 
 KERNEL_OBJS := $(KERNEL:%.c=$(OUT)/exe/%.o)
 so_objs = $(patsubst %.c,$(OUT)/so/%.o,$(1))
 cservice_src = $(wildcard service-src/$(1).c service-src/$(1)/*.c)
-clib_src = $(wildcard lualib-src/$(1)/*.c) $(if $(filter skynet,$(1)),$(wildcard lualib-src/*.c))
+clib_src = $(wildcard lualib-src/$(1)/*.c) $(if $(filter skynet,$(1)),$(wildcard lualib-src/*.c)) \
+	$(if $(filter client,$(1)),$(wildcard lualib-src/crypt*.c)) \
+	$(if $(filter clientsocket,$(1)),lualib-src/client/socket.c)
 
 # libraries a Lua module needs
 LIBS_skynet := $(if $(wildcard lualib-src/crypt.c lualib-src/skynet/crypt.c),-lcrypto)
@@ -139,7 +142,17 @@ $(OUT)/luaclib/$(1).so: $(call so_objs,$(call clib_src,$(1)))
 	@mkdir -p $$(@D)
 	$(CC) $(SHARED) -o $$@ $$^ $$(LIBS_$(1))
 endef
-$(foreach l,$(CLIBS),$(eval $(call clib_rule,$(l))))
+$(foreach l,$(filter-out lpeg,$(CLIBS)),$(eval $(call clib_rule,$(l))))
+
+# LPeg as it is: somebody else's code, so without our warnings
+LPEG_STAMP := 3rd/lpeg/src/.stamp
+$(LPEG_STAMP): 3rd/lpeg/fetch 3rd/debian-source
+	./3rd/lpeg/fetch 3rd/lpeg/src
+	touch $@
+
+$(OUT)/luaclib/lpeg.so: $(LPEG_STAMP) $(LUA_STAMP)
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -DNDEBUG -fPIC $(OPT) $(SHARED) -I$(LUA_INC) -o $@ 3rd/lpeg/src/lp*.c
 
 # ---- products: copied to where projects expect them, when they differ ----
 
@@ -148,7 +161,8 @@ publish: $(EXE) $(SERVICE_SO) $(CLIB_SO)
 	@put() { cmp -s $$1 $$2 || { cp $$1 $$2.new && mv $$2.new $$2; }; }; \
 	put $(EXE) $(SKYNET_BUILD_PATH)/skynet; \
 	for s in $(CSERVICES); do put $(OUT)/cservice/$$s.so $(CSERVICE_PATH)/$$s.so; done; \
-	for l in $(CLIBS); do put $(OUT)/luaclib/$$l.so $(LUA_CLIB_PATH)/$$l.so; done
+	for l in $(CLIBS); do put $(OUT)/luaclib/$$l.so $(LUA_CLIB_PATH)/$$l.so; done; \
+	put 3rd/lpeg/src/re.lua lualib/re.lua
 
 -include $(shell find build -name '*.d' 2>/dev/null)
 
@@ -200,9 +214,10 @@ uninstall:
 
 clean:
 	rm -rf build $(SKYNET_BUILD_PATH)/skynet $(CSERVICE_PATH) $(LUA_CLIB_PATH) test/c/bin
-	rm -f test/cservice/*.so test/lib/*.so
+	rm -f test/cservice/*.so test/lib/*.so lualib/re.lua
 distclean cleanall: clean
 	$(MAKE) -C 3rd/lua clean
+	rm -rf 3rd/lpeg/src
 
 format:
 	clang-format -i $(wildcard skynet-src/*.[ch] service-src/*.[ch] service-src/*/*.[ch] \

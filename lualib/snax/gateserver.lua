@@ -11,8 +11,14 @@ local skynet = require "skynet"
 local gateserver = {}
 
 local clients = {} -- fd -> "waiting" | "open" | "ended"
+local refused = {} -- fd of a client too many -> true, until its CLOSE
+local ended = {} -- fd of a client whose peer has gone -> when, in centiseconds
+local sweeping = false -- somebody looks after `ended`
+local closing = {} -- fd of a former listener -> true, until its CLOSE
 local listener = { accepted = 0 }
 local frames -- netpack's queue
+
+local LINGER = 6000 -- centiseconds
 
 --- Start reading from a client.
 ---@param fd integer
@@ -28,12 +34,13 @@ end
 function gateserver.closeclient(fd)
 	if clients[fd] then
 		clients[fd] = nil
+		ended[fd] = nil
 		driver.close(fd)
 	end
 end
 
 local function listen(conf)
-	assert(listener.fd == nil and not listener.closed, "the gate was opened already")
+	assert(listener.fd == nil, "the gate was opened already")
 	local address, port = conf.address or "0.0.0.0", conf.port
 	skynet.error("Listen on " .. address .. (port and " " .. port or ""))
 	listener.max = conf.maxclient or 1024
@@ -42,8 +49,41 @@ local function listen(conf)
 	listener.opener = coroutine.running()
 	skynet.wait(listener.opener)
 	listener.opener = nil
+	if listener.failure then
+		local text = listener.failure
+		listener.fd, listener.failure = nil, nil
+		error(text)
+	end
 	conf.address, conf.port = listener.ip, listener.port
 	driver.start(listener.fd)
+end
+
+-- A peer has gone and its handler keeps the descriptor, maybe to write what is left. One that
+-- forgets to close it loses it after LINGER.
+local function sweep()
+	local now, waiting = skynet.now(), false
+	for fd, since in pairs(ended) do
+		if clients[fd] == nil then
+			ended[fd] = nil
+		elseif now - since >= LINGER then
+			gateserver.closeclient(fd)
+		else
+			waiting = true
+		end
+	end
+	sweeping = waiting
+	if waiting then
+		skynet.timeout(LINGER // 2, sweep)
+	end
+end
+
+local function linger(fd)
+	clients[fd] = "ended"
+	ended[fd] = skynet.now()
+	if not sweeping then
+		sweeping = true
+		skynet.timeout(LINGER // 2, sweep)
+	end
 end
 
 -- Commands every gate understands.
@@ -57,7 +97,8 @@ local function control(handler)
 		end,
 		close = function()
 			driver.close(assert(listener.fd, "the gate isn't open"))
-			listener.fd, listener.closed = nil, true
+			closing[listener.fd] = true
+			listener.fd = nil
 		end,
 	}
 end
@@ -84,17 +125,20 @@ local function events(handler)
 
 	function on.more()
 		local fd, msg, sz = netpack.pop(frames)
-		while fd do
+		if fd then
 			-- should the handler block, the rest goes on in this fork
 			skynet.fork(on.more)
-			on.data(fd, msg, sz)
-			fd, msg, sz = netpack.pop(frames)
+			repeat
+				on.data(fd, msg, sz)
+				fd, msg, sz = netpack.pop(frames)
+			until not fd
 		end
 	end
 
 	function on.open(fd, from)
 		listener.accepted = listener.accepted + 1
 		if listener.accepted >= listener.max then
+			refused[fd] = true
 			driver.shutdown(fd)
 			return
 		end
@@ -106,23 +150,33 @@ local function events(handler)
 	end
 
 	function on.close(fd)
-		if fd == listener.fd or listener.closed and not clients[fd] then
+		if fd == listener.fd or closing[fd] then
+			closing[fd] = nil
 			return
 		end
 		listener.accepted = listener.accepted - 1
+		if refused[fd] then
+			refused[fd] = nil
+			return
+		end
 		if clients[fd] then
-			clients[fd] = "ended"
+			linger(fd)
 		end
 		disconnect(fd)
 	end
 
 	function on.error(fd, text)
-		if fd == listener.fd then
+		if fd ~= listener.fd then
+			driver.shutdown(fd)
+			if not refused[fd] and not closing[fd] then
+				failed(fd, text)
+			end
+		elseif listener.opener then
+			listener.failure = text
+			skynet.wakeup(listener.opener)
+		else
 			skynet.error("gateserver accept error:", text)
-			return
 		end
-		driver.shutdown(fd)
-		failed(fd, text)
 	end
 
 	on.warning = handler.warning or ignore
