@@ -103,6 +103,9 @@ SO_OBJS := $(call so_objs,$(foreach s,$(CSERVICES),$(call cservice_src,$(s))) \
 LIBS_skynet := -lcrypto
 LIBS_client := $(if $(wildcard lualib-src/client/*.c lualib-src/client/crypt.c),-lcrypto -lpthread)
 LIBS_md5 := -lcrypto
+# shared by all services of a process: must outlive the one that loaded it first
+LIBS_sproto := -Wl,-z,nodelete
+LIBS_bson := -Wl,-z,nodelete
 LIBS_ltls := -lssl -lcrypto
 
 EXE := $(OUT)/skynet
