@@ -52,7 +52,8 @@ struct level {
 	size_t size;
 };
 
-/* registry keys: root table -> sheet (weak); sheet's place in its metatable; string -> document */
+/* registry keys: root table -> sheet (weak); sheet's place in its metatable; string -> document
+ */
 static const char SHEETS, SELF, PINNED;
 
 static struct live documents = LIVE_INIT;
@@ -93,7 +94,7 @@ static const char *
 check_level(const struct level *l, uint32_t tables, size_t limit) {
 	for (uint32_t i = 0; i < l->array_n + l->dict_n; i++) {
 		const char *p = i < l->array_n ? l->array + (size_t)i * 4
-		                               : l->dict + (size_t)(i - l->array_n) * 8 + 4;
+					       : l->dict + (size_t)(i - l->array_n) * 8 + 4;
 		uint32_t v = load32(p);
 		if (l->types[i] >= T_COUNT)
 			return "a value's type is unknown";
@@ -415,8 +416,10 @@ sheet_pairs(lua_State *L) {
 /* Push a sheet without a document. */
 static struct sheet *
 push_sheet(lua_State *L) {
-	static const luaL_Reg methods[] = {
-		{"__index", sheet_index}, {"__len", sheet_len}, {"__pairs", sheet_pairs}, {NULL, NULL}};
+	static const luaL_Reg methods[] = {{"__index", sheet_index},
+					   {"__len", sheet_len},
+					   {"__pairs", sheet_pairs},
+					   {NULL, NULL}};
 	struct sheet *s = lua_newuserdatauv(L, sizeof(*s), UV_COUNT);
 	s->doc = NULL;
 	luaL_setmetatable(L, SHEET);
@@ -490,8 +493,12 @@ lalive(lua_State *L) {
 LUAMOD_API int
 luaopen_skynet_datasheet_core(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"new", lnew},           {"update", lupdate}, {"stringpointer", lstringpointer},
-		{"document", ldocument}, {"delete", ldelete}, {"alive", lalive},
+		{"new", lnew},
+		{"update", lupdate},
+		{"stringpointer", lstringpointer},
+		{"document", ldocument},
+		{"delete", ldelete},
+		{"alive", lalive},
 		{NULL, NULL},
 	};
 	luaL_checkversion(L);

@@ -29,7 +29,8 @@ struct live {
 	uint64_t serial;
 };
 
-#define LIVE_INIT {.lock = PTHREAD_MUTEX_INITIALIZER}
+#define LIVE_INIT                                                                                \
+	{ .lock = PTHREAD_MUTEX_INITIALIZER }
 
 /* Tags: which table a number belongs to. */
 enum { LIVE_SHAREDATA = 0xd1, LIVE_DATASHEET = 0xd2, LIVE_STM = 0xd3, LIVE_PACKAGE = 0xd4 };

@@ -224,8 +224,8 @@ lremote(lua_State *L) {
 	}
 	live_unlock(&packages);
 	if (!mine)
-		return luaL_argerror(L, 1, p ? "somebody reads this package"
-		                             : "this cell was used already");
+		return luaL_argerror(
+			L, 1, p ? "somebody reads this package" : "this cell was used already");
 	skynet_free(cell);
 	destroy(gone);
 	return 2;
@@ -339,7 +339,8 @@ ldeliver(lua_State *L) {
 	lua_newtable(L); /* 5: the dead */
 	for (lua_pushnil(L); lua_next(L, 4); lua_pop(L, 1)) {
 		uint32_t to = (uint32_t)lua_tointeger(L, 6);
-		if (to && skynet_send(NULL, source, to, PTYPE_MULTICAST, channel, &id, sizeof(id)) >= 0)
+		if (to &&
+		    skynet_send(NULL, source, to, PTYPE_MULTICAST, channel, &id, sizeof(id)) >= 0)
 			continue;
 		(void)drop_delivery(id);
 		lua_pushvalue(L, 6);

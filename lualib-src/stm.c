@@ -40,7 +40,7 @@ struct copy {
 struct object {
 	atomic_int refs; /* the writer, readers, copies */
 	struct spinlock lock;
-	struct version *current; /* NULL once the writer is gone */
+	struct version *current;   /* NULL once the writer is gone */
 	_Atomic uint64_t sequence; /* of the current version; 0: the writer is gone */
 	uint64_t id;
 	uint64_t last_copy;
@@ -239,7 +239,7 @@ take_copy(uint64_t id, struct object **o) {
 		*o = c->object;
 		result = 1;
 	} else if (id >> 56 == LIVE_STM && serial != 0 && serial <= writers.serial &&
-	           live_find(&writers, id & ~COPY_MASK) == NULL) {
+		   live_find(&writers, id & ~COPY_MASK) == NULL) {
 		*o = NULL;
 		result = 0;
 	}
@@ -256,8 +256,9 @@ lnewcopy(lua_State *L) {
 	*r = (struct reader){NULL, 0};
 	luaL_setmetatable(L, READER);
 	if (take_copy((uint64_t)(uintptr_t)lua_touserdata(L, 1), &r->object) < 0)
-		return luaL_argerror(L, 1, "this copy was used already, or it's none (stm.copy makes "
-		                           "one for each reader)");
+		return luaL_argerror(L, 1,
+				     "this copy was used already, or it's none (stm.copy makes "
+				     "one for each reader)");
 	return 1;
 }
 
@@ -272,8 +273,8 @@ reader_gc(lua_State *L) {
 static bool
 is_newer(const struct reader *r) {
 	/* relaxed: only decides whether to look closer, under the lock */
-	uint64_t now = r->object ? atomic_load_explicit(&r->object->sequence, memory_order_relaxed)
-	                         : 0;
+	uint64_t now =
+		r->object ? atomic_load_explicit(&r->object->sequence, memory_order_relaxed) : 0;
 	return now != 0 && now != r->seen;
 }
 
@@ -353,7 +354,10 @@ make_class(lua_State *L, const char *name, lua_CFunction gc, lua_CFunction call)
 LUAMOD_API int
 luaopen_skynet_stm(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"new", lnew}, {"copy", lcopy}, {"newcopy", lnewcopy}, {NULL, NULL},
+		{"new", lnew},
+		{"copy", lcopy},
+		{"newcopy", lnewcopy},
+		{NULL, NULL},
 	};
 	luaL_checkversion(L);
 	make_class(L, WRITER, writer_gc, writer_call);
