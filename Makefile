@@ -81,6 +81,9 @@ clib_src = $(wildcard lualib-src/$(1)/*.c) $(if $(filter skynet,$(1)),$(wildcard
 LIBS_skynet := $(if $(wildcard lualib-src/crypt.c lualib-src/skynet/crypt.c),-lcrypto)
 LIBS_client := $(if $(wildcard lualib-src/client/*.c lualib-src/client/crypt.c),-lcrypto -lpthread)
 LIBS_md5 := -lcrypto
+# shared by all services of a process: must outlive the one that loaded it first
+LIBS_sproto := -Wl,-z,nodelete
+LIBS_bson := -Wl,-z,nodelete
 LIBS_ltls := -lssl -lcrypto
 
 EXE := $(OUT)/skynet
