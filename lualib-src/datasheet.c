@@ -12,6 +12,7 @@
  *
  * Threads: documents are shared, counted atomically; a sheet belongs to one VM.
  */
+#include "datasheet_format.h"
 #include "live.h"
 
 #include "skynet_malloc.h"
@@ -22,10 +23,6 @@
 #include <string.h>
 
 #define SHEET "skynet.datasheet.sheet"
-#define HEADER 8
-#define ABSENT UINT32_MAX
-
-enum { T_NIL, T_INTEGER, T_FLOAT, T_BOOLEAN, T_TABLE, T_STRING, T_COUNT };
 
 struct document {
 	atomic_int refs; /* the owner's, until it's deleted, and one for each sheet */
@@ -43,109 +40,10 @@ struct sheet {
 /* user values of a sheet: index -> table (weak), table -> index (weak), its metatable */
 enum { UV_TABLES = 1, UV_INDICES, UV_META, UV_COUNT = UV_META };
 
-/* One table of a document. */
-struct level {
-	uint32_t array_n, dict_n;
-	const uint8_t *types;
-	const char *array;
-	const char *dict;
-	size_t size;
-};
-
-/* registry keys: root table -> sheet (weak); sheet's place in its metatable; string -> document
- */
+/* registry keys: root table -> sheet (weak), sheet in its metatable, string -> document */
 static const char SHEETS, SELF, PINNED;
 
 static struct live documents = LIVE_INIT;
-
-static uint32_t
-load32(const char *p) {
-	uint8_t b[4];
-	memcpy(b, p, 4);
-	return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
-}
-
-/*
- * ---- checking a document ----
- */
-
-/* The level at offset `at` of a document whose tables end at `end`; false: it doesn't fit. */
-static bool
-level_at(const char *bytes, size_t at, size_t end, struct level *l) {
-	if (at + 8 > end)
-		return false;
-	l->array_n = load32(bytes + at);
-	l->dict_n = load32(bytes + at + 4);
-	if (l->array_n > INT32_MAX || l->dict_n > INT32_MAX)
-		return false;
-	size_t n = (size_t)l->array_n + l->dict_n;
-	size_t types = (n + 3) & ~(size_t)3;
-	l->size = 8 + types + (size_t)l->array_n * 4 + (size_t)l->dict_n * 8;
-	if (l->size > end - at)
-		return false;
-	l->types = (const uint8_t *)bytes + at + 8;
-	l->array = bytes + at + 8 + types;
-	l->dict = l->array + (size_t)l->array_n * 4;
-	return true;
-}
-
-/* `limit`: strings must begin before it, so that a NUL ends them inside of the document. */
-static const char *
-check_level(const struct level *l, uint32_t tables, size_t limit) {
-	for (uint32_t i = 0; i < l->array_n + l->dict_n; i++) {
-		const char *p = i < l->array_n ? l->array + (size_t)i * 4
-					       : l->dict + (size_t)(i - l->array_n) * 8 + 4;
-		uint32_t v = load32(p);
-		if (l->types[i] >= T_COUNT)
-			return "a value's type is unknown";
-		if (l->types[i] == T_TABLE && v >= tables)
-			return "a table's index is out of range";
-		if (l->types[i] == T_STRING && v >= limit)
-			return "a string is outside";
-		if (i >= l->array_n && load32(p - 4) >= limit)
-			return "a key is outside";
-	}
-	return NULL;
-}
-
-static size_t
-table_offset(const char *bytes, uint32_t tables, uint32_t i) {
-	uint32_t at = load32(bytes + HEADER + (size_t)i * 4);
-	return at == ABSENT ? SIZE_MAX : HEADER + (size_t)tables * 4 + at;
-}
-
-/* NULL when these bytes are a document, else what is wrong. */
-static const char *
-check_document(const char *bytes, size_t size, uint32_t *strings, uint32_t *tables) {
-	if (size < HEADER)
-		return "it's too short";
-	*strings = load32(bytes);
-	*tables = load32(bytes + 4);
-	size_t begin = HEADER + (size_t)*tables * 4;
-	if (*strings > size || begin > *strings)
-		return "the string table is outside";
-	if (*tables == 0 || table_offset(bytes, *tables, 0) == SIZE_MAX)
-		return "it has no root";
-	size_t limit = size - *strings;
-	while (limit > 0 && bytes[*strings + limit - 1] != '\0')
-		limit--;
-	size_t used = begin;
-	for (uint32_t i = 0; i < *tables; i++) {
-		struct level l;
-		size_t at = table_offset(bytes, *tables, i);
-		if (at == SIZE_MAX)
-			continue;
-		if (!level_at(bytes, at, *strings, &l))
-			return "a table is outside";
-		used += l.size;
-		if (used > *strings) /* else a few bytes could be checked a billion times */
-			return "tables overlap";
-		const char *wrong = check_level(&l, *tables, limit);
-		if (wrong)
-			return wrong;
-	}
-	return NULL;
-}
 
 /*
  * ---- documents ----
@@ -172,7 +70,7 @@ make_document(lua_State *L, int arg) {
 	size_t size;
 	uint32_t strings = 0, tables = 0;
 	const char *bytes = luaL_checklstring(L, arg, &size);
-	const char *wrong = check_document(bytes, size, &strings, &tables);
+	const char *wrong = ds_check(bytes, size, &strings, &tables);
 	if (wrong)
 		luaL_error(L, "invalid datasheet document: %s", wrong);
 	struct document *d = skynet_malloc(sizeof(*d) + size);
@@ -317,23 +215,23 @@ push_table(lua_State *L, int sheet, uint32_t index) {
 
 static void
 push_value(lua_State *L, int sheet, const struct document *d, int type, const char *p) {
-	uint32_t v = load32(p);
+	uint32_t v = ds_load32(p);
 	float f;
 	switch (type) {
-	case T_INTEGER:
+	case DS_INTEGER:
 		lua_pushinteger(L, (int32_t)v);
 		break;
-	case T_FLOAT:
+	case DS_FLOAT:
 		memcpy(&f, &v, sizeof(f));
 		lua_pushnumber(L, f);
 		break;
-	case T_BOOLEAN:
+	case DS_BOOLEAN:
 		lua_pushboolean(L, v != 0);
 		break;
-	case T_TABLE:
+	case DS_TABLE:
 		push_table(L, sheet, v);
 		break;
-	case T_STRING:
+	case DS_STRING:
 		lua_pushstring(L, d->bytes + d->strings + v);
 		break;
 	default:
@@ -345,9 +243,10 @@ push_value(lua_State *L, int sheet, const struct document *d, int type, const ch
 static void
 fill(lua_State *L, int t, int sheet, uint32_t index) {
 	const struct document *d = ((struct sheet *)lua_touserdata(L, sheet))->doc;
-	struct level l;
-	size_t at = d && index < d->tables ? table_offset(d->bytes, d->tables, index) : SIZE_MAX;
-	if (at == SIZE_MAX || !level_at(d->bytes, at, d->strings, &l))
+	struct ds_level l;
+	size_t at =
+		d && index < d->tables ? ds_table_offset(d->bytes, d->tables, index) : SIZE_MAX;
+	if (at == SIZE_MAX || !ds_level(d->bytes, at, d->strings, &l))
 		luaL_error(L, "Invalid proxy (index = %d)", (int)index);
 	luaL_checkstack(L, LUA_MINSTACK, NULL);
 	for (uint32_t i = 0; i < l.array_n; i++) {
@@ -356,7 +255,7 @@ fill(lua_State *L, int t, int sheet, uint32_t index) {
 	}
 	for (uint32_t i = 0; i < l.dict_n; i++) {
 		const char *pair = l.dict + (size_t)i * 8;
-		lua_pushstring(L, d->bytes + d->strings + load32(pair));
+		lua_pushstring(L, d->bytes + d->strings + ds_load32(pair));
 		push_value(L, sheet, d, l.types[l.array_n + i], pair + 4);
 		lua_rawset(L, t);
 	}
