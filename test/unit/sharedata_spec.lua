@@ -440,8 +440,9 @@ describe("skynet.sharedata", function()
 		skynet.kill(s)
 		local v = sharedata.deepcopy("written", "v")
 		assert.truthy(v >= 1)
-		sharedata.update("written", { v = "after" })
-		eventually(function()
+		eventually(function() -- it may have sent one more meanwhile
+			sharedata.update("written", { v = "after" })
+			skynet.sleep(1)
 			return box.v == "after"
 		end)
 	end)
