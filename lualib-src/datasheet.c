@@ -52,7 +52,7 @@ static struct live documents = LIVE_INIT;
 static void
 release(struct document *d) {
 	if (d && atomic_fetch_sub(&d->refs, 1) == 1)
-		skynet_free(d);
+		live_free(d);
 }
 
 static bool
@@ -82,6 +82,7 @@ make_document(lua_State *L, int arg) {
 	d->strings = strings;
 	d->tables = tables;
 	memcpy(d->bytes, bytes, size);
+	live_share(d);
 	return d;
 }
 

@@ -27,8 +27,9 @@ id_of(uint64_t serial, uint32_t table) {
 void
 sd_release(struct object *o) {
 	if (atomic_fetch_sub(&o->refs, 1) == 1) {
-		sd_free(&o->doc);
-		skynet_free(o);
+		live_free(o->doc.base);
+		live_free(o->doc.offset);
+		live_free(o);
 	}
 }
 
@@ -92,17 +93,21 @@ lnew(lua_State *L) {
 	lua_settop(L, 1);
 	sd_build(L, 1, &doc);
 	struct object *o = skynet_calloc(1, sizeof(*o));
-	if (o) {
-		o->doc = doc;
-		atomic_init(&o->refs, 1);
-		if (publish(o)) {
-			sd_push_id(L, o->id);
-			return 1;
-		}
-		skynet_free(o);
+	if (o == NULL) {
+		sd_free(&doc);
+		return luaL_error(L, "sharedata.new: not enough memory");
 	}
-	sd_free(&doc);
-	return luaL_error(L, "sharedata.new: not enough memory");
+	o->doc = doc;
+	atomic_init(&o->refs, 1);
+	live_share(doc.base);
+	live_share(doc.offset);
+	live_share(o);
+	if (!publish(o)) {
+		sd_release(o);
+		return luaL_error(L, "sharedata.new: not enough memory");
+	}
+	sd_push_id(L, o->id);
+	return 1;
 }
 
 static int

@@ -62,15 +62,15 @@ static struct live writers = LIVE_INIT; /* guarded by the lock of `copies` */
 static void
 release_version(struct version *v) {
 	if (v && atomic_fetch_sub(&v->refs, 1) == 1) {
-		skynet_free(v->msg);
-		skynet_free(v);
+		live_free(v->msg);
+		live_free(v);
 	}
 }
 
 static void
 release_object(struct object *o) {
 	if (o && atomic_fetch_sub(&o->refs, 1) == 1)
-		skynet_free(o);
+		live_free(o);
 }
 
 /* Make `v` current, as the next in sequence; NULL: there'll be no more. */
@@ -111,6 +111,8 @@ new_version(lua_State *L, int arg) {
 	atomic_init(&v->refs, 1);
 	v->msg = msg;
 	v->size = size;
+	live_share(msg);
+	live_share(v);
 	return v;
 }
 
@@ -145,6 +147,7 @@ lnew(lua_State *L) {
 		release_version(v);
 		return luaL_error(L, "stm.new: not enough memory");
 	}
+	live_share(o);
 	publish(o, v);
 	w->object = o;
 	return 1;
@@ -185,7 +188,7 @@ writer_gc(lua_State *L) {
 		struct copy *c = o->copies.next;
 		(void)live_remove(&copies, c->id);
 		unlist(c);
-		skynet_free(c);
+		live_free(c);
 		release_object(o); /* not the last one: ours is left */
 	}
 	live_unlock(&copies);
@@ -208,6 +211,7 @@ lcopy(lua_State *L) {
 		if (done) {
 			c->object = o;
 			atomic_fetch_add(&o->refs, 1);
+			live_share(c);
 			c->next = o->copies.next;
 			c->prev = &o->copies;
 			c->next->prev = c;
@@ -244,7 +248,7 @@ take_copy(uint64_t id, struct object **o) {
 		result = 0;
 	}
 	live_unlock(&copies);
-	skynet_free(c);
+	live_free(c);
 	return result;
 }
 
