@@ -82,6 +82,7 @@ LIBS_skynet := $(if $(wildcard lualib-src/crypt.c lualib-src/skynet/crypt.c),-lc
 LIBS_client := $(if $(wildcard lualib-src/client/*.c lualib-src/client/crypt.c),-lcrypto -lpthread)
 LIBS_md5 := -lcrypto
 # shared by all services of a process: must outlive the one that loaded it first
+LIBS_skynet += -Wl,-z,nodelete
 LIBS_sproto := -Wl,-z,nodelete
 LIBS_bson := -Wl,-z,nodelete
 LIBS_ltls := -lssl -lcrypto
