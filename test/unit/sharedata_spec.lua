@@ -135,7 +135,7 @@ describe("a box", function()
 
 	it("can be packed", function()
 		local box = box_of { 1, 2, a = { b = "c" } }
-		assert.same({ 1, 2, a = { b = "c" } }, (skynet.unpack(skynet.pack(box))))
+		assert.same({ 1, 2, a = { b = "c" } }, (skynet.unpack(skynet.packstring(box))))
 	end)
 
 	it("walks with corelib.next, too", function()
