@@ -62,7 +62,7 @@ sd_check_box(lua_State *L, int arg) {
 static int
 root_gc(lua_State *L) {
 	struct box *b = lua_touserdata(L, 1);
-	if (b->object) {
+	if (is_box(L, 1) && b->object) {
 		sd_release(b->object);
 		b->object = NULL;
 		b->table = NULL;
@@ -339,6 +339,7 @@ heat(lua_State *L, int self, int ud) {
 
 static int
 box_index(lua_State *L) {
+	lua_settop(L, 2);
 	struct box *b = sd_check_box(L, 1); /* userdata: 3 */
 	const struct sd_table *t = sd_current(L, b, 3);
 	if (++b->reads >= HOT_READS) {
@@ -355,6 +356,7 @@ box_index(lua_State *L) {
 /* What a hot box's table hasn't got yet. */
 static int
 cache_index(lua_State *L) {
+	lua_settop(L, 2);
 	struct box *b = sd_check_box(L, 1); /* userdata: 3 */
 	const struct sd_table *t = sd_current(L, b, 3);
 	struct sd_slot slot = sd_get(L, t, 2);
@@ -442,7 +444,7 @@ box_pairs(lua_State *L) {
 	return 3;
 }
 
-/* next(box, key) -> key, value: without a state of its own, so an update may end it early. */
+/* next(box, key) -> key, value; raises when an update has taken the key away */
 static int
 lnext(lua_State *L) {
 	lua_settop(L, 2);

@@ -217,7 +217,12 @@ describe("corelib.host", function()
 		for _, name in ipairs { "__index", "__newindex", "__len", "__pairs" } do
 			assert.is_false((pcall(meta[name], {}, 1, 2)))
 			assert.is_false((pcall(meta[name], 7, 1, 2)))
+			assert.is_false((pcall(meta[name])))
+			pcall(meta[name], box)
 		end
+		local _, inside = next(box)
+		pcall(getmetatable(inside).__gc, 5)
+		pcall(getmetatable(inside).__gc, io.stdout)
 		-- what next() shows of a box may be broken by hand
 		local key = next(box.a)
 		rawset(box.a, key, io.stdout)
