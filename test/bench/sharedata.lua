@@ -87,11 +87,13 @@ local function reads()
 	sharedata.new("walk", table_of(0))
 	local box = sharedata.query "walk"
 	walk(box)
-	local begin = skynet.hpc()
+	local best = math.huge
 	for _ = 1, 5 do
+		local begin = skynet.hpc()
 		walk(box)
+		best = math.min(best, skynet.hpc() - begin)
 	end
-	bench.report("walk over sharedata, a field", (skynet.hpc() - begin) / (5 * 4 * ROWS), "ns")
+	bench.report("walk over sharedata, a field", best / (4 * ROWS), "ns")
 	builder.new("big", table_of(0))
 end
 
