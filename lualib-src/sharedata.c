@@ -51,9 +51,14 @@ grab(uint64_t id) {
 	return o;
 }
 
+/* As luaL_argerror, with a text that ends as it always did. */
 static int
 need_object(lua_State *L, int arg) {
-	return luaL_argerror(L, arg, "Need a conf object");
+	lua_Debug ar = {.name = NULL};
+	if (lua_getstack(L, 0, &ar))
+		(void)lua_getinfo(L, "n", &ar);
+	return luaL_error(L, "bad argument #%d to '%s': Need a conf object", arg,
+	                  ar.name ? ar.name : "?");
 }
 
 static uint64_t
