@@ -104,6 +104,7 @@ LIBS_skynet := -lcrypto
 LIBS_client := $(if $(wildcard lualib-src/client/*.c lualib-src/client/crypt.c),-lcrypto -lpthread)
 LIBS_md5 := -lcrypto
 # shared by all services of a process: must outlive the one that loaded it first
+LIBS_skynet += -Wl,-z,nodelete
 LIBS_sproto := -Wl,-z,nodelete
 LIBS_bson := -Wl,-z,nodelete
 LIBS_ltls := -lssl -lcrypto
