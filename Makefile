@@ -164,7 +164,7 @@ test: deps
 	./test/run $(T)
 
 TEST_SO := $(patsubst %.c,%.so,$(wildcard test/cservice/*.c test/lib/*.c))
-C_TESTS := $(patsubst test/c/%.c,$(OUT)/test/%,$(wildcard test/c/*_test.c))
+C_TESTS := $(patsubst test/c/%.c,$(OUT)/test/%,$(wildcard test/c/*_test.c)) $(OUT)/test/lua_hard_test
 .PHONY: test-modules
 test-modules: $(TEST_SO) $(C_TESTS)
 	@mkdir -p test/c/bin && rm -f test/c/bin/* && for t in $(C_TESTS); do cp $$t test/c/bin/; done
@@ -177,6 +177,15 @@ $(OUT)/test/%: test/c/%.c $(KERNEL_OBJS) $(OUT)/lua/liblua.a FORCE
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_EXE) -o $@ $< $(filter-out %/skynet_main.o,$(KERNEL_OBJS)) \
 		$(OUT)/lua/liblua.a $(HEAP) $(LIBS)
+
+# the same Lua with its assertions, moving stacks and collecting at every chance
+HARD := -O1 -g $(SANFLAGS) -DLUAI_ASSERT -DLUA_USE_APICHECK -DHARDSTACKTESTS -DHARDMEMTESTS
+$(OUT)/lua-hard/liblua.a: $(LUA_STAMP)
+	$(MAKE) -C 3rd/lua $(abspath $@) OUT=$(abspath $(@D)) CC='$(CC)' LUA_CFLAGS='$(HARD)'
+$(OUT)/test/lua_hard_test: test/c/lua_share_test.c $(OUT)/lua-hard/liblua.a
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(HARD) -DHARD -I$(LUA_INC) -o $@ $< \
+		-Wl,--whole-archive $(OUT)/lua-hard/liblua.a -Wl,--no-whole-archive -Wl,-E $(LIBS)
 
 bench: all
 	./test/bench/run $(B)
