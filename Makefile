@@ -224,11 +224,7 @@ test:
 
 # Test programs and modules are built where the variant's objects are, and put beside their sources.
 TEST_SO := $(patsubst %.c,%.so,$(wildcard test/cservice/*.c test/lib/*.c))
-<<<<<<< HEAD
-C_TESTS := $(patsubst test/c/%.c,%,$(wildcard test/c/*_test.c))
-=======
-C_TESTS := $(patsubst test/c/%.c,$(OUT)/test/%,$(wildcard test/c/*_test.c)) $(OUT)/test/lua_hard_test
->>>>>>> 7707fba6cb5bf46b417ef29cba7e4bc0904fb3ce
+C_TESTS := $(patsubst test/c/%.c,%,$(wildcard test/c/*_test.c)) lua_hard_test
 .PHONY: test-modules
 test-modules: $(TEST_SO:%=$(OUT)/%) $(C_TESTS:%=$(OUT)/test/c/bin/%)
 	@mkdir -p test/c/bin; for f in $(TEST_SO) $(C_TESTS:%=test/c/bin/%); do \
@@ -251,7 +247,15 @@ $(OUT)/test/c/bin/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a
 	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -Itest/c -MMD -MP -MT $@ -MF $@.d -o $@ $< \
 		$(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
 
-<<<<<<< HEAD
+# the same Lua with its assertions, moving stacks and collecting at every chance
+HARD := -O1 -g $(SANFLAGS) -DLUAI_ASSERT -DLUA_USE_APICHECK -DHARDSTACKTESTS -DHARDMEMTESTS
+$(OUT)/lua-hard/liblua.a: $(LUA_STAMP)
+	@$(MAKE) -C 3rd/lua V=$(V) $(abspath $@) OUT=$(abspath $(@D)) CC='$(CC)' LUA_CFLAGS='$(HARD)'
+$(OUT)/test/c/bin/lua_hard_test: test/c/lua_share_test.c $(OUT)/lua-hard/liblua.a
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(HARD) -DHARD -I$(LUA_INC) -o $@ $< \
+		-Wl,--whole-archive $(OUT)/lua-hard/liblua.a -Wl,--no-whole-archive -Wl,-E $(LIBS)
+
 SECONDS ?= 10
 fuzz:
 	./tools/deps clang libclang-rt-dev
@@ -263,18 +267,6 @@ test/bench/lib/%: test/bench/lib/%.c
 	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -o $@ $<
 bench-tools: $(BENCH_TOOLS)
 bench: all bench-tools
-=======
-# the same Lua with its assertions, moving stacks and collecting at every chance
-HARD := -O1 -g $(SANFLAGS) -DLUAI_ASSERT -DLUA_USE_APICHECK -DHARDSTACKTESTS -DHARDMEMTESTS
-$(OUT)/lua-hard/liblua.a: $(LUA_STAMP)
-	$(MAKE) -C 3rd/lua $(abspath $@) OUT=$(abspath $(@D)) CC='$(CC)' LUA_CFLAGS='$(HARD)'
-$(OUT)/test/lua_hard_test: test/c/lua_share_test.c $(OUT)/lua-hard/liblua.a
-	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(HARD) -DHARD -I$(LUA_INC) -o $@ $< \
-		-Wl,--whole-archive $(OUT)/lua-hard/liblua.a -Wl,--no-whole-archive -Wl,-E $(LIBS)
-
-bench: all
->>>>>>> 7707fba6cb5bf46b417ef29cba7e4bc0904fb3ce
 	./test/bench/run $(B)
 
 ROOT := $(DESTDIR)$(PREFIX)/lib/skynet
