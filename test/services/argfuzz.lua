@@ -20,7 +20,7 @@ local function pointer(n)
 	return (core.unpack(string.pack("<B I8", 3, n)))
 end
 
--- A fresh list of values: some functions keep what they get.
+-- Names and values.
 local function make_values()
 	return {
 		{ "nil" }, -- no value
@@ -83,9 +83,6 @@ local function try_all(f, found)
 			try(a, a, b)
 			try(b, a, a, b, b)
 		end
-	end
-	if #values ~= #make_values() then
-		values = make_values()
 	end
 end
 
