@@ -33,7 +33,7 @@ local function run(library, open, only)
 		log_level = "error",
 		logger = "/dev/null",
 	}
-	local ok, code = pcall(n.exit_code, n, 40)
+	local ok, code = pcall(n.exit_code, n, 120)
 	n:kill()
 	return n.text:find "survived" and code == 0, ok and code or "it hangs", n.text
 end
