@@ -2,6 +2,7 @@
  * Module skynet.cluster.core: the codec as Lua functions, and the data path (cluster_send.c,
  * cluster_serve.c).
  */
+#include "block.h"
 #include "cluster_frame.h"
 #include "cluster_path.h"
 #include "skynet_malloc.h"
@@ -62,9 +63,9 @@ push_parts(lua_State *L, uint32_t session, const char *msg, size_t sz) {
 /* pack(addr, session, ptr, sz) -> frame, next session [, parts]; frees ptr */
 static int
 pack_request(lua_State *L, bool push) {
-	void *msg = lua_touserdata(L, 3);
-	if (msg == NULL)
+	if (lua_touserdata(L, 3) == NULL)
 		return luaL_error(L, "Invalid request message");
+	void *msg = check_pointer(L, 3);
 	lua_Integer size = luaL_checkinteger(L, 4);
 	int session = (int)luaL_checkinteger(L, 2);
 	if (session <= 0 || size < 0 || size > UINT32_MAX) {
@@ -125,10 +126,7 @@ static const uint8_t *
 check_bytes(lua_State *L, size_t *sz) {
 	if (lua_type(L, 1) != LUA_TLIGHTUSERDATA)
 		return (const uint8_t *)luaL_checklstring(L, 1, sz);
-	lua_Integer n = luaL_checkinteger(L, 2);
-	luaL_argcheck(L, n >= 0 && (lua_touserdata(L, 1) || n == 0), 2, "not a block's size");
-	*sz = (size_t)n;
-	return lua_touserdata(L, 1);
+	return check_block(L, 1, sz);
 }
 
 static void
@@ -265,12 +263,11 @@ lappend(lua_State *L) {
 		luaL_checkinteger(L, 3);
 		lua_settop(L, 3);
 	} else {
-		void *p = lua_touserdata(L, 2);
-		if (p == NULL || !lua_islightuserdata(L, 2))
+		if (lua_touserdata(L, 2) == NULL || !lua_islightuserdata(L, 2))
 			return luaL_error(L, "Need lightuserdata");
-		lua_Integer sz = luaL_checkinteger(L, 3);
-		luaL_argcheck(L, sz >= 0, 3, "size is negative");
-		lua_pushlstring(L, p, (size_t)sz);
+		size_t sz;
+		void *p = check_block(L, 2, &sz);
+		lua_pushlstring(L, p, sz);
 		skynet_free(p);
 	}
 	lua_rawseti(L, 1, n + 1);

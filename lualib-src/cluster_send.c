@@ -10,6 +10,7 @@
  * connection is wanted. It answers with up(fd) or fail(reason): then they're written, or fail.
  * Each request that fails is told to its caller, with the reason in this service's log.
  */
+#include "block.h"
 #include "cluster_frame.h"
 #include "cluster_path.h"
 #include "lua-seri.h"
@@ -228,8 +229,9 @@ take_request(lua_State *L, struct sender *s, int at, uint32_t source, int sessio
 	bool push = strcmp(cmd, "push") == 0;
 	if ((!push && strcmp(cmd, "req") != 0) || !lua_islightuserdata(L, at + 2))
 		return false;
-	void *msg = lua_touserdata(L, at + 2);
+	void *msg = check_pointer(L, at + 2);
 	lua_Integer sz = lua_tointeger(L, at + 3);
+	luaL_argcheck(L, msg || sz == 0, at + 2, "a size without a block");
 	struct cluster_address to = {0};
 	if (lua_isinteger(L, at + 1)) {
 		to.handle = (uint32_t)lua_tointeger(L, at + 1);

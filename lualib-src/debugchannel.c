@@ -21,7 +21,7 @@
 
 #define META "skynet.debugchannel"
 #define LINES_MAX 1024 /* that nobody read yet */
-#define WAIT_MAX 100   /* tenths of a second a read may block its worker */
+#define WAIT_MAX 10    /* tenths of a second a read may block its worker */
 
 struct line {
 	struct line *next;

@@ -16,6 +16,7 @@
  */
 #include "lua-seri.h"
 
+#include "block.h"
 #include "skynet_malloc.h"
 
 #include <lauxlib.h>
@@ -694,8 +695,7 @@ luaseri_unpack(lua_State *L) {
 	if (lua_type(L, 1) == LUA_TSTRING) {
 		msg = lua_tolstring(L, 1, &sz);
 	} else {
-		luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
-		msg = lua_touserdata(L, 1);
+		msg = check_pointer(L, 1);
 		lua_Integer n = luaL_checkinteger(L, 2);
 		luaL_argcheck(L, n >= 0, 2, "size is negative");
 		sz = (size_t)n;

@@ -5,6 +5,7 @@
  * that held several. What a peer announces costs nothing: an unfinished frame takes the memory of
  * the bytes that have arrived.
  */
+#include "block.h"
 #include "skynet_malloc.h"
 #include "skynet_socket.h"
 
@@ -233,9 +234,9 @@ push_text(lua_State *L, const struct skynet_socket_message *m, lua_Integer sz) {
 /* filter(queue, msg, sz) -> queue, type, ... */
 static int
 lfilter(lua_State *L) {
-	struct skynet_socket_message *m = lua_touserdata(L, 2);
+	struct skynet_socket_message *m = check_pointer(L, 2);
 	lua_Integer sz = luaL_checkinteger(L, 3);
-	luaL_argexpected(L, lua_islightuserdata(L, 2) && m, 2, "socket message");
+	luaL_argexpected(L, m, 2, "socket message");
 	luaL_argcheck(L, sz >= (lua_Integer)sizeof(*m), 3, "not the size of a socket message");
 	int id = m->id;
 	lua_settop(L, 1);
@@ -298,11 +299,7 @@ static const char *
 check_bytes(lua_State *L, int index, size_t *sz) {
 	if (lua_type(L, index) != LUA_TLIGHTUSERDATA)
 		return luaL_checklstring(L, index, sz);
-	lua_Integer n = luaL_checkinteger(L, index + 1);
-	const char *p = lua_touserdata(L, index);
-	luaL_argcheck(L, n >= 0 && (p || n == 0), index + 1, "not the size of a block");
-	*sz = (size_t)n;
-	return p;
+	return check_block(L, index, sz);
 }
 
 /* pack(string) or pack(ptr, sz) -> ptr, sz */
@@ -325,11 +322,9 @@ lpack(lua_State *L) {
 /* tostring(ptr, sz) -> string; frees ptr */
 static int
 ltostring(lua_State *L) {
-	luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
-	void *p = lua_touserdata(L, 1);
-	lua_Integer sz = luaL_checkinteger(L, 2);
-	luaL_argcheck(L, sz >= 0, 2, "size is negative");
-	lua_pushlstring(L, p ? p : "", p ? (size_t)sz : 0);
+	size_t sz;
+	void *p = check_block(L, 1, &sz);
+	lua_pushlstring(L, sz ? p : "", sz);
 	skynet_free(p);
 	return 1;
 }

@@ -7,6 +7,7 @@
  *
  * Everything a service passes is checked: wrong arguments raise, nothing here may crash.
  */
+#include "block.h"
 #include "skynet.h"
 #include "skynet_malloc.h"
 #include "skynet_socket.h"
@@ -128,9 +129,9 @@ check_buffer(lua_State *L) {
 static int
 lpush(lua_State *L) {
 	struct buffer *b = check_buffer(L);
-	char *block = lua_touserdata(L, 3);
-	if (!lua_islightuserdata(L, 3) || block == NULL)
+	if (!lua_islightuserdata(L, 3) || lua_touserdata(L, 3) == NULL)
 		return luaL_error(L, "need message block at param 3");
+	char *block = check_pointer(L, 3);
 	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_Integer sz = luaL_checkinteger(L, 4);
 	luaL_argcheck(L, sz >= 0 && sz <= INT32_MAX - b->size, 4, "not a block's size");
@@ -284,9 +285,8 @@ lclear(lua_State *L) {
 /* drop(ptr, sz) */
 static int
 ldrop(lua_State *L) {
-	luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
 	luaL_checkinteger(L, 2);
-	skynet_free(lua_touserdata(L, 1));
+	skynet_free(check_pointer(L, 1));
 	return 0;
 }
 
@@ -323,9 +323,9 @@ lheader(lua_State *L) {
 /* unpack(msg, sz) -> type, id, ud, text or block [, address] */
 static int
 lunpack(lua_State *L) {
-	struct skynet_socket_message *m = lua_touserdata(L, 1);
+	struct skynet_socket_message *m = check_pointer(L, 1);
 	lua_Integer sz = luaL_checkinteger(L, 2);
-	luaL_argexpected(L, lua_islightuserdata(L, 1) && m, 1, "socket message");
+	luaL_argexpected(L, m, 1, "socket message");
 	luaL_argcheck(L, sz >= (lua_Integer)sizeof(*m), 2, "not the size of a socket message");
 	lua_pushinteger(L, m->type);
 	lua_pushinteger(L, m->id);
@@ -507,7 +507,7 @@ check_data(lua_State *L, int index, struct socket_sendbuffer *b) {
 		}
 		break;
 	case LUA_TLIGHTUSERDATA: {
-		b->buffer = lua_touserdata(L, index);
+		b->buffer = check_pointer(L, index);
 		if (lua_isnoneornil(L, index + 1)) {
 			b->type = SOCKET_BUFFER_OBJECT;
 			b->sz = 0;

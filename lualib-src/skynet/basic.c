@@ -6,6 +6,7 @@
  */
 #include "vm.h"
 
+#include "../block.h"
 #include "../lua-seri.h"
 #include "skynet_malloc.h"
 #include "skynet_server.h"
@@ -39,6 +40,17 @@ core_send(struct vm *vm, const struct target *to, uint32_t source, int type, int
 	return skynet_send(vm->ctx, source, to->handle, type, session, msg, sz);
 }
 
+/* A block that was thrown away in this message can't be sent as well. */
+static void *
+give_away(lua_State *L, void *block) {
+	struct vm *vm = vm_of(L);
+	for (int i = 0; i < vm->trashed; i++) {
+		if (vm->trash[i] == block)
+			luaL_error(L, "the block was given to skynet.trash before");
+	}
+	return block;
+}
+
 void *
 core_payload(lua_State *L, int index, size_t *sz, int *type) {
 	*sz = 0;
@@ -51,7 +63,8 @@ core_payload(lua_State *L, int index, size_t *sz, int *type) {
 		*type |= PTYPE_TAG_DONTCOPY;
 		/* a negative size is "too large", and the block is given away all the same */
 		*sz = (size_t)(int)luaL_checkinteger(L, index + 1);
-		return lua_touserdata(L, index);
+		luaL_argcheck(L, *sz == 0 || lua_touserdata(L, index), index, "a size without a block");
+		return give_away(L, check_pointer(L, index));
 	default:
 		luaL_error(L, "invalid param %s", luaL_typename(L, index));
 		return NULL;
@@ -193,12 +206,33 @@ ltostring(lua_State *L) {
 		lua_settop(L, 1);
 		return 1;
 	}
-	luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
-	const char *msg = lua_touserdata(L, 1);
-	lua_Integer sz = luaL_checkinteger(L, 2);
-	luaL_argcheck(L, sz >= 0 && (msg || sz == 0), 2, "not the size of a message");
-	lua_pushlstring(L, sz ? msg : "", (size_t)sz);
+	size_t sz;
+	const char *msg = check_block(L, 1, &sz);
+	lua_pushlstring(L, sz ? msg : "", sz);
 	return 1;
+}
+
+void
+trash_empty(struct vm *vm) {
+	for (int i = 0; i < vm->trashed; i++)
+		skynet_free(vm->trash[i]);
+	vm->trashed = 0;
+}
+
+/*
+ * Blocks are freed when the message is done, or many of them have come together: until then
+ * none gets a new owner, so throwing one away twice is noticed.
+ */
+static void
+trash_block(lua_State *L, void *block) {
+	struct vm *vm = vm_of(L);
+	for (int i = 0; i < vm->trashed; i++) {
+		if (vm->trash[i] == block)
+			luaL_error(L, "skynet.trash: the block was thrown away before");
+	}
+	if (vm->trashed == TRASH_MAX)
+		trash_empty(vm);
+	vm->trash[vm->trashed++] = block;
 }
 
 static int
@@ -208,7 +242,8 @@ ltrash(lua_State *L) {
 		return 0;
 	case LUA_TLIGHTUSERDATA:
 		luaL_checkinteger(L, 2);
-		skynet_free(lua_touserdata(L, 1));
+		if (check_pointer(L, 1) != NULL)
+			trash_block(L, lua_touserdata(L, 1));
 		return 0;
 	default:
 		return luaL_error(L, "skynet.trash invalid param %s", luaL_typename(L, 1));

@@ -8,6 +8,7 @@
 #include "vm.h"
 
 #include "../../service-src/snlua/vmhooks.h"
+#include "../block.h"
 #include "skynet_malloc.h"
 #include "skynet_runtime.h"
 
@@ -94,6 +95,8 @@ on_message(struct skynet_context *ctx, void *ud, int type, int session, uint32_t
 			send_error(vm, m.source, m.session);
 		vm->unclaimed = false;
 	}
+	if (vm->trashed > 0)
+		trash_empty(vm);
 	next_epoch(vm->hooks);
 	return forward;
 }
@@ -153,7 +156,7 @@ ldispatch(lua_State *L) {
 	if (kind == LUA_TLIGHTUSERDATA || kind == LUA_TNIL) {
 		lua_Integer sz = luaL_optinteger(L, 3, 0);
 		luaL_argcheck(L, sz >= 0, 3, "size is negative");
-		m.data = lua_touserdata(L, 2);
+		m.data = kind == LUA_TNIL ? NULL : check_pointer(L, 2);
 		m.sz = m.data ? (size_t)sz : 0;
 	} else {
 		m.index = 2;

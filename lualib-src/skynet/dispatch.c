@@ -372,6 +372,17 @@ cancel(lua_State *L, struct vm *vm, struct task *t, const char *why) {
 	resume(L, vm, t, why ? 2 : 1);
 }
 
+/*
+ * The task to resume for a waiter. When it's running itself (then this dispatch is a nested one),
+ * a coroutine that it made waits for this, not the task.
+ */
+static struct task *
+waiting_task(lua_State *L, struct waiter *w) {
+	if (w->task && w->task->foreign && lua_status(w->task->co) != LUA_YIELD)
+		task_orphan(L, w->task);
+	return w->task;
+}
+
 /* Call handlers[session](...) with the nargs values on top. */
 static void
 run_handler(lua_State *L, struct vm *vm, int session, int nargs) {
@@ -404,7 +415,7 @@ wake_next(lua_State *L, struct vm *vm) {
 	struct waiter *w = waiters_find(&vm->waiters, (int)lua_tointeger(L, -1));
 	if (w == NULL || (w->kind != WAIT_SLEEP && w->kind != WAIT_TOKEN))
 		goto done;
-	struct task *t = w->task;
+	struct task *t = waiting_task(L, w);
 	lua_pushvalue(L, -2);
 	lua_pushnil(L);
 	lua_rawset(L, -6); /* tokens[token] = nil */
@@ -440,7 +451,7 @@ fail_next(lua_State *L, struct vm *vm) {
 	if (w == NULL || (w->kind != WAIT_TASK && w->kind != WAIT_HANDLER))
 		return;
 	enum wait_kind kind = w->kind;
-	struct task *t = w->task;
+	struct task *t = waiting_task(L, w);
 	waiters_remove(&vm->waiters, w);
 	name_forget(L, vm, session);
 	if (kind == WAIT_TASK) {
@@ -531,7 +542,7 @@ on_response(lua_State *L, struct vm *vm, const struct message *m) {
 		return;
 	}
 	enum wait_kind kind = w->kind;
-	struct task *t = w->task;
+	struct task *t = waiting_task(L, w);
 	waiters_remove(&vm->waiters, w);
 	name_forget(L, vm, m->session);
 	switch (kind) {

@@ -278,6 +278,7 @@ static int
 vm_close(lua_State *L) {
 	struct vm *vm = lua_touserdata(L, 1);
 	vm->exiting = true;
+	trash_empty(vm);
 	vm->running = vm->idle = NULL;
 	fail_requesters(L, vm);
 	skynet_free(vm->waiters.slot);

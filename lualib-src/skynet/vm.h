@@ -122,6 +122,8 @@ struct message {
 	size_t sz;
 };
 
+#define TRASH_MAX 16
+
 struct vm_hooks; /* vmhooks.h */
 
 /* A request whose handler returned without an answer: its caller fails when the service ends. */
@@ -154,6 +156,8 @@ struct vm {
 	bool direct;       /* the callback is the stock dispatcher */
 	bool tracing;      /* some protocol or task may be traced */
 	int ref[REF_COUNT];
+	void *trash[TRASH_MAX]; /* blocks to be freed when the message is done */
+	int trashed;
 	bool unclaimed;    /* the message is a request that no task has taken yet */
 	bool exiting;
 	struct forgotten *forgotten;
@@ -246,6 +250,8 @@ void *core_payload(lua_State *L, int index, size_t *sz, int *type);
 /* Log a line of tag `tag`; up to three Lua frames of L1 from `level` on when level >= 0. */
 void core_trace_line(lua_State *L, struct vm *vm, const char *tag, const char *text,
                      lua_State *L1, int level);
+
+void trash_empty(struct vm *vm); /* free what skynet.trash has kept */
 
 int core_callback(lua_State *L);
 int core_trace(lua_State *L);

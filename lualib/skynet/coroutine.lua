@@ -70,6 +70,7 @@ end
 
 --- As coroutine.resume, for coroutines made by this module.
 ---@param co thread
+---@param ... any
 ---@return boolean ok, any ...
 function skynetco.resume(co, ...)
 	if not made[co] then
@@ -94,6 +95,7 @@ function skynetco.status(co)
 end
 
 --- Give values to the resume that runs this coroutine.
+---@param ... any
 ---@return any ...  what the next resume passes
 function skynetco.yield(...)
 	return yield("USER", ...)

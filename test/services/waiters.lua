@@ -28,9 +28,11 @@ function command.ask(addr, ...)
 end
 
 function command.select(addr, ...)
+	local answer
 	for _, resp in skynet.request { addr, "lua", ... }:select() do
-		return resp
+		answer = resp
 	end
+	return answer
 end
 
 function command.loop()

@@ -75,7 +75,8 @@ describe("the log queue", function()
 		for k in n.text:gmatch "error: (%d+) log lines were dropped" do
 			dropped = dropped + tonumber(k)
 		end
-		assert.equal(60000, written + dropped)
+		-- the few lines of the boot may be among the dropped ones
+		assert.is_true(written + dropped >= 60000 and written + dropped < 60020)
 		assert.truthy(dropped > 0)
 		assert.truthy(n.text:find "error: the log queue is full")
 		assert.truthy(n.text:find "after the flood")

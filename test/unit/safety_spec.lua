@@ -220,3 +220,36 @@ describe("session numbers", function()
 		skynet.kill(echo)
 	end)
 end)
+
+describe("blocks", function()
+	it("thrown away twice, or thrown away and sent, raise", function()
+		local msg, sz = skynet.pack("x", 1)
+		skynet.trash(msg, sz)
+		local ok, err = pcall(skynet.trash, msg, sz)
+		assert.is_false(ok)
+		assert.truthy(err:find "thrown away before")
+		ok, err = pcall(skynet.rawsend, skynet.self(), "lua", msg, sz)
+		assert.is_false(ok)
+		assert.truthy(err:find "given to skynet.trash before")
+		for _ = 1, 100 do -- more than are kept
+			skynet.trash(skynet.pack(1))
+		end
+		skynet.trash "a string is nothing to throw away"
+	end)
+
+	it("that can't be any raise", function()
+		local null = skynet.unpack("\3" .. ("\0"):rep(8))
+		local small = skynet.unpack("\3\1" .. ("\0"):rep(7))
+		assert.equal("x", skynet.tostring("x", 1))
+		assert.equal(0, select("#", skynet.tostring()))
+		assert.equal("", skynet.tostring(null, 0))
+		for _, f in ipairs { skynet.tostring, skynet.unpack, skynet.trash } do
+			assert.is_false((pcall(f, small, 10)))
+			assert.is_false((pcall(f, {}, 10)))
+		end
+		assert.is_false((pcall(skynet.tostring, null, 10)))
+		assert.is_false((pcall(skynet.unpack, null, 10)))
+		assert.is_false((pcall(skynet.unpack, "\7\7\7")))
+		assert.is_false((pcall(skynet.rawsend, skynet.self(), "lua", small, 10)))
+	end)
+end)
