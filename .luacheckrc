@@ -9,5 +9,6 @@ files["examples/cluster/names.lua"] = { ignore = { "111" } }
 files["lualib/loader.lua"] = {
 	globals = { "SERVICE_NAME", "SERVICE_PATH", "LUA_SERVICE", "LUA_PATH", "LUA_CPATH", "LUA_PRELOAD" },
 }
+files["test/fuzz/*_fuzz.lua"] = { globals = { "fuzz" } }
 files["test/runner/*.lua"] = { globals = { "arg" } }
 files["test/services/*.lua"] = { globals = { "KEEP" } }
