@@ -58,7 +58,7 @@ need_object(lua_State *L, int arg) {
 	if (lua_getstack(L, 0, &ar))
 		(void)lua_getinfo(L, "n", &ar);
 	return luaL_error(L, "bad argument #%d to '%s': Need a conf object", arg,
-	                  ar.name ? ar.name : "?");
+			  ar.name ? ar.name : "?");
 }
 
 static uint64_t

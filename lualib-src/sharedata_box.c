@@ -14,7 +14,8 @@
 /*
  * User values of a box: the parent's userdata (in a root: the root's own table, so that whoever
  * holds a part keeps the whole findable); the key in the parent; and a table: key -> child's
- * table, which in a hot box holds plain values, too. A root also has a set of the hot boxes' tables.
+ * table, which in a hot box holds plain values, too. A root also has a set of the hot boxes'
+ * tables.
  */
 enum {
 	UV_PARENT = 1,
@@ -186,9 +187,9 @@ push_child(lua_State *L, struct box *parent, int ud, int key, const struct sd_ta
 	lua_pop(L, 1);
 	struct box *b = lua_newuserdatauv(L, sizeof(*b), UV_COUNT);
 	*b = (struct box){.tag = BOX_TAG(b),
-	                  .root = parent->root,
-	                  .table = table,
-	                  .version = parent->root->box.version};
+			  .root = parent->root,
+			  .table = table,
+			  .version = parent->root->box.version};
 	lua_pushvalue(L, ud);
 	lua_setiuservalue(L, -2, UV_PARENT);
 	lua_pushvalue(L, key);
@@ -485,7 +486,7 @@ lupdate(lua_State *L) {
 	struct object *old = r->object;
 	if (o == old || !atomic_load(&old->dirty)) {
 		const char *why = o == old ? "You should update a new object"
-		                           : "Only dirty object can be update";
+					   : "Only dirty object can be update";
 		sd_release(o);
 		return luaL_error(L, "%s", why);
 	}
