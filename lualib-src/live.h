@@ -54,8 +54,8 @@ void *live_remove(struct live *t, uint64_t id);
 
 /*
  * Heap blocks that one service allocates and another may free belong to nobody's memory charge:
- * live_share right after allocating, live_free in place of skynet_free; live_take when the running
- * service becomes the only owner. NULL is fine.
+ * live_share right after allocating, live_free in place of skynet_free; live_take when the
+ * running service becomes the only owner. NULL is fine.
  */
 void live_share(void *block);
 void live_take(void *block);

@@ -58,7 +58,7 @@ need_object(lua_State *L, int arg) {
 	if (lua_getstack(L, 0, &ar))
 		(void)lua_getinfo(L, "n", &ar);
 	return luaL_error(L, "bad argument #%d to '%s': Need a conf object", arg,
-	                  ar.name ? ar.name : "?");
+			  ar.name ? ar.name : "?");
 }
 
 static uint64_t
@@ -195,20 +195,20 @@ hold(lua_State *L, uint64_t *id) {
 		return sd_current(L, b, -1);
 	}
 	*id = check_id(L, 1);
-	struct box *b = sd_push_root(L);
-	b->object = grab(*id);
-	if (b->object == NULL)
+	struct root *r = sd_push_root(L);
+	r->object = grab(*id);
+	if (r->object == NULL)
 		need_object(L, 1);
-	return sd_table_of(&b->object->doc, *id & (SD_MAX_TABLES - 1));
+	return sd_table_of(&r->object->doc, *id & (SD_MAX_TABLES - 1));
 }
 
 /* The holder pushed by hold() isn't needed any more. */
 static void
 let_go(lua_State *L, int ud) {
-	struct box *b = lua_touserdata(L, ud);
 	if (lua_type(L, 1) == LUA_TLIGHTUSERDATA) {
-		sd_release(b->object);
-		b->object = NULL;
+		struct root *r = lua_touserdata(L, ud);
+		sd_release(r->object);
+		r->object = NULL;
 	}
 }
 

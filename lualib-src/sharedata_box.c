@@ -9,16 +9,16 @@
  */
 #include "sharedata_box.h"
 
-#define BOX_MAGIC 0x5d5a31c7e94b20f6u
+#define BOX_TAG(b) ((uint64_t)(uintptr_t)(b) ^ 0x5d5a31c7e94b20f6u)
 
 /*
- * User values of a box: its own table and the parent's userdata, so that whoever holds a part
- * keeps the way to it; the key in the parent; and a table: key -> child's table, which in a hot
- * box holds plain values, too. A root has no parent, and a set of the hot boxes' tables.
+ * User values of a box: the parent's userdata (in a root: the root's own table, so that whoever
+ * holds a part keeps the whole findable); the key in the parent; and a table: key -> child's
+ * table, which in a hot box holds plain values, too. A root also has a set of the hot boxes'
+ * tables.
  */
 enum {
-	UV_SELF = 1,
-	UV_PARENT,
+	UV_PARENT = 1,
 	UV_KEY,
 	UV_CHILDREN,
 	UV_COUNT = UV_CHILDREN,
@@ -44,7 +44,7 @@ static bool
 is_box(lua_State *L, int index) {
 	const struct box *b = lua_touserdata(L, index);
 	/* a light userdata's length is 0 */
-	return b && lua_rawlen(L, index) >= sizeof(*b) && b->self == b && b->magic == BOX_MAGIC;
+	return b && lua_rawlen(L, index) >= sizeof(*b) && b->tag == BOX_TAG(b);
 }
 
 /* The box of a table or userdata argument; its userdata is pushed. */
@@ -61,32 +61,24 @@ sd_check_box(lua_State *L, int arg) {
 
 static int
 root_gc(lua_State *L) {
-	struct box *b = lua_touserdata(L, 1);
-	if (is_box(L, 1) && b->object) {
-		sd_release(b->object);
-		b->object = NULL;
-		b->table = NULL;
-		b->version++;
+	struct root *r = is_box(L, 1) ? lua_touserdata(L, 1) : NULL;
+	if (r && r->box.root == r && r->object) {
+		sd_release(r->object);
+		r->object = NULL;
+		r->box.table = NULL;
+		r->box.version++;
 	}
 	return 0;
 }
 
-/* Push a box userdata that isn't bound yet. */
-static struct box *
-push_box(lua_State *L, int values) {
-	struct box *b = lua_newuserdatauv(L, sizeof(*b), values);
-	*b = (struct box){.self = b, .magic = BOX_MAGIC};
-	return b;
-}
-
 /* Push the userdata of a root without an object: nothing that gets one may raise afterwards. */
-struct box *
+struct root *
 sd_push_root(lua_State *L) {
-	struct box *b = push_box(L, UV_ROOT_COUNT);
-	b->root = b;
+	struct root *r = lua_newuserdatauv(L, sizeof(*r), UV_ROOT_COUNT);
+	*r = (struct root){.box = {.tag = BOX_TAG(r), .root = r}};
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &ROOT_META);
 	lua_setmetatable(L, -2);
-	return b;
+	return r;
 }
 
 /* Push the table that users see of the box whose userdata is on top of the stack. */
@@ -97,16 +89,14 @@ push_wrapped(lua_State *L) {
 	lua_rawsetp(L, -2, &BOX);
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &BOX_META);
 	lua_setmetatable(L, -2);
-	lua_pushvalue(L, -1);
-	lua_setiuservalue(L, -3, UV_SELF);
 }
 
 /* box(object) -> userdata of a root */
 static int
 lbox(lua_State *L) {
-	struct box *b = sd_push_root(L);
-	b->object = sd_grab(L, 1);
-	b->table = sd_table_of(&b->object->doc, 0);
+	struct root *r = sd_push_root(L);
+	r->object = sd_grab(L, 1);
+	r->box.table = sd_table_of(&r->object->doc, 0);
 	return 1;
 }
 
@@ -115,6 +105,8 @@ static int
 lopen(lua_State *L) {
 	lbox(L);
 	push_wrapped(L);
+	lua_pushvalue(L, -1);
+	lua_setiuservalue(L, -3, UV_PARENT);
 	return 1;
 }
 
@@ -145,13 +137,13 @@ rebind(lua_State *L, struct box *b, int ud) {
 	bool found = false;
 	if (lua_getiuservalue(L, ud, UV_PARENT) == LUA_TUSERDATA) {
 		struct box *parent = lua_touserdata(L, -1);
-		if (parent->version == b->root->version || rebind(L, parent, lua_gettop(L))) {
+		if (parent->version == b->root->box.version || rebind(L, parent, lua_gettop(L))) {
 			lua_getiuservalue(L, ud, UV_KEY);
 			struct sd_slot slot = sd_get(L, parent->table, -1);
 			found = slot.type == SD_TABLE;
 			if (found) {
 				b->table = sd_at(parent->table, slot.value->distance);
-				b->version = b->root->version;
+				b->version = b->root->box.version;
 				b->reads = 0;
 			}
 		}
@@ -163,7 +155,7 @@ rebind(lua_State *L, struct box *b, int ud) {
 /* The table a box reads now; its userdata is at `ud`. */
 const struct sd_table *
 sd_current(lua_State *L, struct box *b, int ud) {
-	if (b->version == b->root->version && b->table)
+	if (b->version == b->root->box.version && b->table)
 		return b->table;
 	if (b->root->object == NULL)
 		luaL_error(L, "this sharedata box was finalized");
@@ -193,10 +185,11 @@ push_child(lua_State *L, struct box *parent, int ud, int key, const struct sd_ta
 	if (lua_rawget(L, -2) == LUA_TTABLE)
 		return;
 	lua_pop(L, 1);
-	struct box *b = push_box(L, UV_COUNT);
-	b->root = parent->root;
-	b->version = parent->root->version;
-	b->table = table;
+	struct box *b = lua_newuserdatauv(L, sizeof(*b), UV_COUNT);
+	*b = (struct box){.tag = BOX_TAG(b),
+			  .root = parent->root,
+			  .table = table,
+			  .version = parent->root->box.version};
 	lua_pushvalue(L, ud);
 	lua_setiuservalue(L, -2, UV_PARENT);
 	lua_pushvalue(L, key);
@@ -279,7 +272,7 @@ cool(lua_State *L) {
 /* All boxes below the root at `ud` that are hot cool down. */
 static void
 cool_all(lua_State *L, int ud) {
-	struct box *root = lua_touserdata(L, ud);
+	struct root *root = lua_touserdata(L, ud);
 	if (root->hot == 0)
 		return;
 	lua_getiuservalue(L, ud, UV_HOT);
@@ -299,7 +292,7 @@ static void
 enlist(lua_State *L, int self, int ud) {
 	push_root_of(L, ud);
 	int at = lua_gettop(L);
-	struct box *root = lua_touserdata(L, at);
+	struct root *root = lua_touserdata(L, at);
 	if (root->hot >= HOT_MAX)
 		cool_all(L, at);
 	if (lua_getiuservalue(L, at, UV_HOT) != LUA_TTABLE) {
@@ -407,7 +400,7 @@ box_next(lua_State *L) {
 	lua_settop(L, 0);
 	while (it->object && sd_next(L, it->table, &it->at, &slot)) {
 		const struct sd_table *t = it->table;
-		if (b->root->version != it->version) {
+		if (b->root->box.version != it->version) {
 			/* updated meanwhile: today's value, unless the key is gone */
 			t = sd_current(L, b, lua_upvalueindex(2));
 			slot = sd_get(L, t, 1);
@@ -432,7 +425,7 @@ box_pairs(lua_State *L) {
 	struct box *b = sd_check_box(L, 1); /* userdata: 2 */
 	const struct sd_table *t = sd_current(L, b, 2);
 	struct iterator *it = lua_newuserdatauv(L, sizeof(*it), 0);
-	*it = (struct iterator){.table = t, .version = b->root->version};
+	*it = (struct iterator){.table = t, .version = b->root->box.version};
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &ITERATOR_META);
 	lua_setmetatable(L, -2);
 	it->object = b->root->object;
@@ -468,12 +461,12 @@ lnext(lua_State *L) {
  * ---- new versions ----
  */
 
-static struct box *
+static struct root *
 check_root(lua_State *L, int arg) {
 	struct box *b = sd_check_box(L, arg);
-	if (b->root != b || b->object == NULL)
+	if (&b->root->box != b || b->root->object == NULL)
 		luaL_argerror(L, arg, "Need the box of a whole object");
-	return b;
+	return b->root;
 }
 
 /* needupdate(box) -> has its object a newer version that the box wasn't given yet? */
@@ -487,19 +480,19 @@ lneedupdate(lua_State *L) {
 static int
 lupdate(lua_State *L) {
 	lua_settop(L, 2);
-	struct box *b = check_root(L, 1);
+	struct root *r = check_root(L, 1);
 	cool_all(L, 3);
 	struct object *o = sd_grab(L, 2);
-	struct object *old = b->object;
+	struct object *old = r->object;
 	if (o == old || !atomic_load(&old->dirty)) {
 		const char *why = o == old ? "You should update a new object"
 					   : "Only dirty object can be update";
 		sd_release(o);
 		return luaL_error(L, "%s", why);
 	}
-	b->object = o;
-	b->table = sd_table_of(&o->doc, 0);
-	b->version++;
+	r->object = o;
+	r->box.table = sd_table_of(&o->doc, 0);
+	r->box.version++;
 	sd_release(old);
 	return 0;
 }
@@ -549,7 +542,7 @@ drop_vanished(lua_State *L, int ud, int children, bool flag) {
 		if (!push_if_box(L))
 			continue;
 		struct box *b = lua_touserdata(L, -1);
-		if (b->version != b->root->version && !rebind(L, b, lua_gettop(L))) {
+		if (b->version != b->root->box.version && !rebind(L, b, lua_gettop(L))) {
 			lua_pushvalue(L, children + 1);
 			lua_pushnil(L);
 			lua_rawset(L, children);

@@ -24,15 +24,19 @@ struct object {
 	atomic_bool dirty;
 };
 
+/* There's one for each sub-table that a VM has visited: it should stay small. */
 struct box {
-	const struct box *self; /* with magic: tells a box from other userdata */
-	uint64_t magic;
-	struct box *root;
+	uint64_t tag; /* made of its address: tells a box from other userdata */
+	struct root *root;
 	const struct sd_table *table;
-	uint64_t version;      /* the root's, when `table` was found */
-	struct object *object; /* root only; NULL once it's finalized */
-	uint32_t reads;        /* by way of C, since the box is bound or cool */
-	uint32_t hot;          /* root only: how many boxes below it are hot */
+	uint64_t version; /* the root's, when `table` was found */
+	uint32_t reads;   /* by way of C, since the box is bound or cool */
+};
+
+struct root {
+	struct box box;
+	uint32_t hot;          /* how many boxes below it are hot */
+	struct object *object; /* NULL once it's finalized */
 };
 
 /* ---- sharedata.c ---- */
@@ -50,7 +54,7 @@ struct box *sd_check_box(lua_State *L, int arg);
 /* The table a box reads now; its userdata is at `ud`. Raises when its path leads nowhere. */
 const struct sd_table *sd_current(lua_State *L, struct box *b, int ud);
 /* Push the userdata of a root without an object: nothing that gets one may raise afterwards. */
-struct box *sd_push_root(lua_State *L);
+struct root *sd_push_root(lua_State *L);
 /* Make the metatables, and add the functions on boxes to the module on top of the stack. */
 void sd_open_boxes(lua_State *L);
 

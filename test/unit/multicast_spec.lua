@@ -24,10 +24,14 @@ local function eventually(f)
 end
 
 local function no_packages()
-	eventually(function()
+	for _ = 1, 200 do
 		collectgarbage()
-		return core.count() == 0
-	end)
+		if core.count() == 0 then
+			return
+		end
+		skynet.sleep(10)
+	end
+	error(("%d packages are left"):format(core.count()))
 end
 
 -- A channel object that notes what it receives.

@@ -534,9 +534,10 @@ describe("skynet.sharedata", function()
 		sharedata.new("flush", { list = { { 1 }, { 2 }, { 3 } } })
 		local box = sharedata.query "flush"
 		local weak = setmetatable({ box.list[1], box.list[2] }, { __mode = "v" })
-		local kept = box.list[2]
+		local list, kept = box.list, box.list[2]
 		sharedata.flush()
 		assert.is_nil(weak[1])
+		assert.equal(list, box.list)
 		assert.equal(kept, box.list[2])
 		assert.equal(3, box.list[3][1])
 	end)
