@@ -8,16 +8,16 @@
 
 local core = require "http.core"
 local deadline = require "http.deadline"
+local pile = require "http.pile"
 local skynet = require "skynet"
 
-local concat, sub = table.concat, string.sub
+local sub = string.sub
 local frame, parse = core.frame, core.parse
 
 local CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 local FORMAT = { [TEXT] = "text", [BINARY] = "binary" }
 local OPCODE = { text = TEXT, binary = BINARY }
 local SLOWEST = 1024 -- bytes a second that an unfinished frame must have
-local JOIN = 1024 -- parts of a message that are joined to one
 
 ---@class http.frames
 ---@field id integer         the socket
@@ -58,7 +58,7 @@ end
 ---@return http.frames
 function frames.new(self, early)
 	self.buf, self.at = early or "", 1
-	self.parts, self.count, self.size = {}, 0, 0
+	self.size = 0
 	self.heard = skynet.now()
 	return setmetatable(self, frames)
 end
@@ -121,16 +121,17 @@ function frames:fill(need)
 		self.heard = skynet.now()
 		return
 	end
-	local parts = { sub(self.buf, self.at) }
+	local all = pile.new()
+	all:add(sub(self.buf, self.at))
 	self:limit_time(self.timeout)
 	while have < need do
 		local bytes = self.read()
 		have = have + #bytes
-		parts[#parts + 1] = bytes
+		all:add(bytes)
 		deadline.extend(self.id, #bytes * 100 / SLOWEST)
 	end
 	self:limit_time(nil)
-	self.buf, self.at = concat(parts), 1
+	self.buf, self.at = all:join(), 1
 	self.heard = skynet.now()
 end
 
@@ -169,19 +170,15 @@ function frames:keep(payload)
 	if payload == "" then
 		return
 	end
-	self.count = self.count + 1
-	self.parts[self.count] = payload
+	self.parts:add(payload)
 	self.size = self.size + #payload
-	if self.count == JOIN then -- tiny parts must not cost a table entry each
-		self.parts, self.count = { concat(self.parts) }, 1
-	end
 end
 
 function frames:complete(format, data)
 	if self.format then
 		self:keep(data)
-		data = concat(self.parts)
-		self.parts, self.count, self.size, self.format = {}, 0, 0, nil
+		data = self.parts:join()
+		self.parts, self.size, self.format = nil, 0, nil
 	end
 	if self.utf8 and format == "text" and not core.utf8(data) then
 		refuse(1007, "a text message isn't UTF-8 (senders of other bytes use binary)")
@@ -225,7 +222,7 @@ function frames:next(on_control)
 			elseif fin then
 				return self:complete(FORMAT[op], payload)
 			end
-			self.format = FORMAT[op]
+			self.format, self.parts = FORMAT[op], pile.new()
 			self:keep(payload)
 		elseif op == CONTINUATION then
 			if not self.format then

@@ -171,6 +171,8 @@ local function write_response(write, status, body, header)
 end
 
 --- Write a response, in one piece: the head and the body; or the head, and then each chunk.
+--- It doesn't wait for a peer that reads slowly: a long body is better left to httpd.serve, which
+--- does.
 ---@param write fun(bytes: string)
 ---@param status integer
 ---@param body string|nil|fun(): string|nil  a function gives the chunks of the body, then nil

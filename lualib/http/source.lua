@@ -8,7 +8,9 @@
 -- Sizes are checked before memory is taken for them. Failures of the read function pass through;
 -- bad input is an answer.
 
-local byte, concat, sub = string.byte, table.concat, string.sub
+local pile = require "http.pile"
+
+local byte, sub = string.byte, string.sub
 
 ---@class http.source
 local source = {}
@@ -16,7 +18,6 @@ local source = {}
 local CHUNK_LINE_MAX = 128 -- bytes of a chunk's size line
 local TRAILER_MAX = 8192 -- bytes of all trailer lines
 local PIECE_MAX = 1 << 20 -- bytes of a chunk that are handed out at once
-local BLOCK_PARTS = 4096 -- pieces of a body that are joined to one
 local EMPTY_MAX = 1000 -- reads in a row that bring nothing
 
 -- by read function
@@ -162,14 +163,14 @@ function body:exactly(n)
 	if #bytes == n then
 		return bytes
 	end
-	local parts, count, got = { bytes }, 1, #bytes
+	local all, got = pile.new(), #bytes
+	all:add(bytes)
 	while got < n do
 		bytes = self:part(n - got)
-		count = count + 1
-		parts[count] = bytes
+		all:add(bytes)
 		got = got + #bytes
 	end
-	return concat(parts)
+	return all:join()
 end
 
 -- A line without its CRLF; nil when it's too long, or holds a bare CR or LF.
@@ -272,23 +273,18 @@ function body:all(limit)
 	if self.framing ~= "chunked" and self.framing ~= "close" then
 		return self.left <= limit and self:exactly_all() or nil
 	end
-	local blocks, parts, count, size = {}, {}, 0, 0
+	local all, size = pile.new(), 0
 	while true do
 		self.room = limit - size
 		local bytes = self:next()
 		if not bytes then
-			blocks[#blocks + 1] = concat(parts, "", 1, count)
-			return bytes == nil and concat(blocks) or nil
+			return bytes == nil and all:join() or nil
 		end
-		count, size = count + 1, size + #bytes
+		size = size + #bytes
 		if size > limit then
 			return nil
 		end
-		parts[count] = bytes
-		if count == BLOCK_PARTS then -- tiny chunks must not cost a table entry each
-			blocks[#blocks + 1] = concat(parts)
-			count = 0
-		end
+		all:add(bytes)
 	end
 end
 

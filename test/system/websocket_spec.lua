@@ -6,8 +6,12 @@ local node = require "node"
 
 local here = assert(io.popen "pwd"):read "l"
 
+local function node_js(...)
+	return node.spawn { "env", "NODE_PATH=/usr/share/nodejs", "node", ... }
+end
+
 local function node_ws(url)
-	local n = node.spawn { "env", "NODE_PATH=/usr/share/nodejs", "node", "test/system/ws_client.js", url }
+	local n = node_js("test/system/ws_client.js", url)
 	n:expect "all checks passed"
 	assert.equal(0, n:exit_code())
 end
@@ -28,17 +32,37 @@ describe("websocket.accept", function()
 	end)
 end)
 
+describe("the clients", function()
+	it("talk with node's http and ws servers", function()
+		local server = node_js("test/system/web_server.js")
+		local n = node.start { start = "webclient " .. server:expect "listens on (%d+)" }
+		n:expect "all checks passed"
+		assert.equal(0, n:exit_code())
+		server:kill()
+	end)
+
+	it("talk with them over TLS, checking the certificate", function()
+		local dir = certs.make(node.file "certs", "localhost")
+		local server = node_js("test/system/web_server.js", dir .. "/localhost.pem", dir .. "/localhost.key")
+		local n = node.start { start = ("webclient %s s"):format(server:expect "listens on (%d+)"),
+			enablessl = true, ssl_verify = true, ssl_cafile = dir .. "/ca.pem" }
+		n:expect "all checks passed"
+		assert.equal(0, n:exit_code())
+		server:kill()
+	end)
+end)
+
 describe("the chat example", function()
 	it("joins a browser and another client", function()
 		local n = node.start_text(('include "%s/examples/websocket/config"\nport = 0\n'):format(here))
 		local port = n:expect "chat listens on 127.0.0.1:(%d+)"
 		local close = browser.open(("http://127.0.0.1:%s/#browser"):format(port))
 		n:expect "chat: browser joined"
-		local other = node.spawn { "env", "NODE_PATH=/usr/share/nodejs", "node", "-e", ([[
+		local other = node_js("-e", ([[
 			const ws = new (require("ws"))("ws://127.0.0.1:%s/chat")
 			ws.on("open", () => { ws.send("other"); ws.send("hello all") })
 			ws.on("message", data => console.log(data.toString()))
-		]]):format(port) }
+		]]):format(port))
 		other:expect "other: hello all"
 		n:expect "chat: other: hello all"
 		close()

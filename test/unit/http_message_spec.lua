@@ -45,6 +45,19 @@ describe("http.url", function()
 	end)
 end)
 
+describe("http.pile", function()
+	it("joins many parts in order, with few entries", function()
+		local pile = require "http.pile".new()
+		local expected = {}
+		for i = 1, 5000 do
+			pile:add(i .. ",")
+			expected[i] = i .. ","
+			assert(pile.count < 1100)
+		end
+		assert.equal(table.concat(expected), pile:join())
+	end)
+end)
+
 describe("httpd.read_request", function()
 	it("reads target, method, header and body", function()
 		local code, target, method, header, body, keepalive = request(

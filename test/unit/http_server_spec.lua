@@ -186,6 +186,37 @@ describe("httpd.serve", function()
 	end)
 end)
 
+describe("http.deadline", function()
+	it("shuts late sockets down, in order, unless they're given more time", function()
+		local deadline = require "http.deadline"
+		local port = web.listen(function(id) socket.start(id) end)
+		local order, ids = {}, {}
+		for i = 1, 4 do
+			ids[i] = socket.open("127.0.0.1", port)
+			skynet.fork(function()
+				socket.readall(ids[i])
+				order[#order + 1] = i .. tostring(deadline.clear(ids[i]))
+			end)
+		end
+		deadline.set(ids[1], 6000)
+		deadline.set(ids[2], 30)
+		deadline.set(ids[3], 20)
+		deadline.set(ids[4], 10)
+		deadline.extend(ids[4], 40)
+		deadline.set(ids[1], 5) -- earlier than what is waited for
+		web.eventually(function() return #order == 4 end)
+		assert.equal("1true 3true 2true 4true", table.concat(order, " "))
+		assert.is_false(deadline.clear(ids[1]))
+		for _, id in ipairs(ids) do
+			socket.close(id)
+		end
+		deadline.set(ids[1], 1) -- of a closed socket
+		skynet.sleep(5)
+		assert.is_false(deadline.clear(ids[1]))
+		web.stop()
+	end)
+end)
+
 describe("httpd.read_request on a socket", function()
 	after_each(web.stop)
 

@@ -122,6 +122,42 @@ describe("a frame", function()
 	end)
 end)
 
+describe("the answer to a key", function()
+	it("is right for every length of the last SHA-1 block", function()
+		for n, expected in pairs {
+			[0] = "Kfh9QIsMVZcl6xEPYxPHzW8SZ8w=",
+			[19] = "yzaGyu0mcUukN7CdsSwa30tnCpc=",
+			[20] = "dUYRM7bOMwDmbriNIPr11x+r3E0=",
+			[27] = "NCEiOv6lMC9mC8oEZnneqRdJ4DU=",
+			[28] = "xMWmCBqYJY4uXzUs8PNU1t+Pzro=",
+			[29] = "m8kT+K/C9sp8j44+NnEexy4o+Tg=",
+			[64] = "jGdebzmm20QI0DmM5dGETWg7dwQ=",
+			[92] = "QozTWdJkJ6Mr6+QwqAHt8yNpBdc=",
+			[100] = "+taVhj8zzaJPYE6HHo1ugamK/Ug=",
+			[1000] = "5NTUoiakd6SVWIqWDPiPpuZdCmI=",
+		} do
+			assert.equal(expected, core.accept(("a"):rep(n)))
+		end
+	end)
+
+	it("belongs to a key that is new each time", function()
+		local seen = {}
+		for _ = 1, 1000 do
+			local key = core.key()
+			assert.truthy(key:find "^[%w+/]+==$" and #key == 24 and not seen[key])
+			seen[key] = true
+		end
+		local masks, different = {}, 0
+		for _ = 1, 1000 do
+			local mask = core.mask()
+			assert(mask >= 0 and mask <= 0xffffffff)
+			different = different + (masks[mask] and 0 or 1)
+			masks[mask] = true
+		end
+		assert(different > 990)
+	end)
+end)
+
 describe("websocket.accept", function()
 	after_each(web.stop)
 
