@@ -1,11 +1,12 @@
 # make [all]       build: ./skynet, cservice/, luaclib/, 3rd/lua/
 # make demo        build, and show two nodes that form a cluster (KEEP=1: leave them running)
 # make test        build, and run every test (T=pattern: only matching files)
+# make fuzz        fuzz every parser of network bytes (SECONDS=10 each, F=pattern)
 # make bench       build, and measure (B=name: only that program)
 # make deps        install what is missing (Debian packages)
 # make install / uninstall     PREFIX=/usr/local DESTDIR=
 # make clean / distclean       objects and products / also the fetched Lua source
-# make format / lint
+# make format / lint / help
 #
 # Variables: V=1 (show the commands), CC, DEBUG=1, SAN=address,undefined | thread, MALLOC=libc,
 # PGO=1, MYCFLAGS, LUA_SRC=dir (an unpacked Lua 5.4 tree), LPEG_SRC=dir, LUA_CLIB_PATH,
@@ -102,6 +103,10 @@ SO_OBJS := $(call so_objs,$(foreach s,$(CSERVICES),$(call cservice_src,$(s))) \
 LIBS_skynet := -lcrypto
 LIBS_client := $(if $(wildcard lualib-src/client/*.c lualib-src/client/crypt.c),-lcrypto -lpthread)
 LIBS_md5 := -lcrypto
+# shared by all services of a process: must outlive the one that loaded it first
+LIBS_skynet += -Wl,-z,nodelete
+LIBS_sproto := -Wl,-z,nodelete
+LIBS_bson := -Wl,-z,nodelete
 LIBS_ltls := -lssl -lcrypto
 
 EXE := $(OUT)/skynet
@@ -110,7 +115,7 @@ CLIB_SO := $(CLIBS:%=$(OUT)/luaclib/%.so)
 PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
 	$(CLIBS:%=$(LUA_CLIB_PATH)/%.so)
 
-.PHONY: all linux freebsd openbsd macosx demo test bench deps install uninstall clean distclean \
+.PHONY: all help linux freebsd openbsd macosx demo test fuzz bench deps install uninstall clean distclean \
 	cleanall format lint publish bench-tools update3rd FORCE
 .DELETE_ON_ERROR:
 
@@ -200,36 +205,62 @@ publish: $(EXE) $(SERVICE_SO) $(CLIB_SO)
 
 # ---- everything else ----
 
-deps:
-	./tools/deps
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
 
-demo: deps
+deps:
+	./tools/deps --test
+
+demo:
+	./tools/deps
 	$(MAKE) all
 	./examples/demo $(if $(KEEP),--keep)
 
-test: deps
+test:
+	./tools/deps --test
 	$(MAKE) all
 	$(MAKE) test-modules
 	./test/run $(T)
 
+# Test programs and modules are built where the variant's objects are, and put beside their sources.
 TEST_SO := $(patsubst %.c,%.so,$(wildcard test/cservice/*.c test/lib/*.c))
-C_TESTS := $(patsubst test/c/%.c,$(OUT)/test/%,$(wildcard test/c/*_test.c))
+C_TESTS := $(patsubst test/c/%.c,%,$(wildcard test/c/*_test.c)) lua_hard_test
 .PHONY: test-modules
-test-modules: $(TEST_SO) $(C_TESTS)
-	@mkdir -p test/c/bin && rm -f test/c/bin/* && for t in $(C_TESTS); do cp $$t test/c/bin/; done
+test-modules: $(TEST_SO:%=$(OUT)/%) $(C_TESTS:%=$(OUT)/test/c/bin/%)
+	@mkdir -p test/c/bin; for f in $(TEST_SO) $(C_TESTS:%=test/c/bin/%); do \
+		cmp -s $(OUT)/$$f $$f || cp $(OUT)/$$f $$f; done
 
-test/cservice/%.so: test/cservice/%.c FORCE
+$(OUT)/test/cservice/%.so: test/cservice/%.c
+	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared \
-		-Iskynet-src -I$(LUA_INC) -o $@ $<
-test/lib/%.so: test/lib/%.c FORCE
-	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared -I$(LUA_INC) -o $@ $<
+		-Iskynet-src -I$(LUA_INC) -MMD -MP -o $@ $<
+$(OUT)/test/lib/%.so: test/lib/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared \
+		-I$(LUA_INC) -MMD -MP -o $@ $<
 # an archive: a test that brings a part of its own leaves the kernel's out
 $(OUT)/libkernel.a: $(KERNEL_OBJS)
 	@rm -f $@
 	$(call say,AR,$@)$(AR) rcs $@ $(filter-out %/skynet_main.o,$^)
-$(OUT)/test/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a FORCE
+$(OUT)/test/c/bin/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a
 	@mkdir -p $(@D)
-	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -Itest/c -o $@ $< $(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
+	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -Itest/c -MMD -MP -MT $@ -MF $@.d -o $@ $< \
+		$(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)
+
+# the same Lua with its assertions, moving stacks and collecting at every chance
+HARD := -O1 -g $(SANFLAGS) -DLUAI_ASSERT -DLUA_USE_APICHECK -DHARDSTACKTESTS -DHARDMEMTESTS
+$(OUT)/lua-hard/liblua.a: $(LUA_STAMP)
+	@$(MAKE) -C 3rd/lua V=$(V) $(abspath $@) OUT=$(abspath $(@D)) CC='$(CC)' LUA_CFLAGS='$(HARD)'
+$(OUT)/test/c/bin/lua_hard_test: test/c/lua_share_test.c $(OUT)/lua-hard/liblua.a
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(HARD) -DHARD -I$(LUA_INC) -o $@ $< \
+		-Wl,--whole-archive $(OUT)/lua-hard/liblua.a -Wl,--no-whole-archive -Wl,-E $(LIBS)
+
+SECONDS ?= 10
+fuzz:
+	./tools/deps clang libclang-rt-dev
+	$(MAKE) all
+	./test/fuzz/run $(SECONDS) $(F)
 
 BENCH_TOOLS := $(patsubst %.c,%,$(wildcard test/bench/lib/*.c))
 test/bench/lib/%: test/bench/lib/%.c

@@ -128,8 +128,9 @@ answer_error(struct server *s, uint32_t wire, bool push, const char *text) {
  */
 
 static void
-trace_line(struct server *s, const char *tag, const char *text) {
-	skynet_error(s->ctx, "<TRACE %s> %llu %s", tag, (unsigned long long)skynet_now_ns(), text);
+trace_line(struct server *s, const char *tag, size_t taglen, const char *text) {
+	skynet_error(s->ctx, "<TRACE %.*s> %llu %s", (int)taglen, tag,
+	             (unsigned long long)skynet_now_ns(), text);
 }
 
 static char *
@@ -191,7 +192,7 @@ forward(struct server *s, const struct target *to, uint32_t wire, bool push, str
 	}
 	int session = push ? 0 : free_session(s);
 	if (tag && !push) {
-		trace_line(s, tag, "tracecall begin");
+		trace_line(s, tag, taglen, "tracecall begin");
 		(void)send_to(s, to, PTYPE_TRACE, 0, tag, taglen);
 	}
 	if (hand_over(s, to, session, p) < 0) {
@@ -218,7 +219,7 @@ on_answer(struct server *s, int type, int session, const void *msg, size_t sz) {
 		return false;
 	if (type == PTYPE_RESPONSE) {
 		if (r->tag)
-			trace_line(s, r->tag, "tracecall end");
+			trace_line(s, r->tag, strlen(r->tag), "tracecall end");
 		answer_ok(s, r->wire, msg, sz);
 	} else {
 		answer_error(s, r->wire, false, "call failed");

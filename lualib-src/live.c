@@ -4,7 +4,10 @@
 #include "skynet_handle.h"
 #include "skynet_harbor.h"
 #include "skynet_malloc.h"
+#include "skynet_runtime.h"
 #include "skynet_server.h"
+
+#include <malloc.h>
 
 #define FIRST_SIZE 64
 
@@ -84,6 +87,22 @@ live_remove(struct live *t, uint64_t id) {
 	if (t->size > FIRST_SIZE && t->used < t->size / 8)
 		(void)resize(t, t->size / 2);
 	return object;
+}
+
+void
+live_share(void *block) {
+	skynet_account(-(ptrdiff_t)malloc_usable_size(block));
+}
+
+void
+live_take(void *block) {
+	skynet_account((ptrdiff_t)malloc_usable_size(block));
+}
+
+void
+live_free(void *block) {
+	live_take(block);
+	skynet_free(block);
 }
 
 bool

@@ -29,7 +29,8 @@ struct live {
 	uint64_t serial;
 };
 
-#define LIVE_INIT {.lock = PTHREAD_MUTEX_INITIALIZER}
+#define LIVE_INIT                                                                                \
+	{ .lock = PTHREAD_MUTEX_INITIALIZER }
 
 /* Tags: which table a number belongs to. */
 enum { LIVE_SHAREDATA = 0xd1, LIVE_DATASHEET = 0xd2, LIVE_STM = 0xd3, LIVE_PACKAGE = 0xd4 };
@@ -50,6 +51,15 @@ bool live_insert(struct live *t, uint64_t id, void *object);
 void *live_find(const struct live *t, uint64_t id);
 /* Take the object out; NULL if it isn't there. */
 void *live_remove(struct live *t, uint64_t id);
+
+/*
+ * Heap blocks that one service allocates and another may free belong to nobody's memory charge:
+ * live_share right after allocating, live_free in place of skynet_free; live_take when the running
+ * service becomes the only owner. NULL is fine.
+ */
+void live_share(void *block);
+void live_take(void *block);
+void live_free(void *block);
 
 /* Does the service exist? A handle of another node counts as alive. Any thread. */
 bool live_service(uint32_t handle);

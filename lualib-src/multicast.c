@@ -58,8 +58,8 @@ static void
 destroy(struct package *p) {
 	if (p == NULL)
 		return;
-	skynet_free(p->data);
-	skynet_free(p);
+	live_free(p->data);
+	live_free(p);
 }
 
 /* A delivery of the package won't be unpacked. False: there's none left. */
@@ -97,6 +97,9 @@ make(lua_State *L, void *data, size_t size, const char *who) {
 	struct package *p = skynet_calloc(1, sizeof(*p));
 	uint64_t *cell = skynet_malloc(sizeof(*cell));
 	bool done = false;
+	live_share(p);
+	live_share(data);
+	live_share(cell);
 	if (p && cell) {
 		live_lock(&packages);
 		*cell = (uint64_t)LIVE_PACKAGE << 56 | (++packages.serial & (UINT64_MAX >> 8));
@@ -110,9 +113,9 @@ make(lua_State *L, void *data, size_t size, const char *who) {
 		live_unlock(&packages);
 	}
 	if (!done) {
-		skynet_free(p);
-		skynet_free(cell);
-		skynet_free(data);
+		live_free(p);
+		live_free(cell);
+		live_free(data);
 		return luaL_error(L, "multicast.%s: not enough memory", who);
 	}
 	lua_pushlightuserdata(L, cell);
@@ -188,7 +191,7 @@ bind(void *cell, uint32_t refs) {
 	live_unlock(&packages);
 	destroy(gone);
 	if (p)
-		skynet_free(cell);
+		live_free(cell);
 	return id;
 }
 
@@ -214,8 +217,9 @@ lremote(lua_State *L) {
 	live_lock(&packages);
 	struct package *p = live_find(&cells, address(cell));
 	bool mine = p && p->held == 0;
+	void *data = mine ? p->data : NULL;
 	if (mine) {
-		lua_pushlightuserdata(L, p->data);
+		lua_pushlightuserdata(L, data);
 		lua_pushinteger(L, (lua_Integer)p->size);
 		(void)open_cell(cell);
 		p->data = NULL;
@@ -224,9 +228,10 @@ lremote(lua_State *L) {
 	}
 	live_unlock(&packages);
 	if (!mine)
-		return luaL_argerror(L, 1, p ? "somebody reads this package"
-		                             : "this cell was used already");
-	skynet_free(cell);
+		return luaL_argerror(
+			L, 1, p ? "somebody reads this package" : "this cell was used already");
+	live_take(data);
+	live_free(cell);
 	destroy(gone);
 	return 2;
 }
@@ -339,7 +344,8 @@ ldeliver(lua_State *L) {
 	lua_newtable(L); /* 5: the dead */
 	for (lua_pushnil(L); lua_next(L, 4); lua_pop(L, 1)) {
 		uint32_t to = (uint32_t)lua_tointeger(L, 6);
-		if (to && skynet_send(NULL, source, to, PTYPE_MULTICAST, channel, &id, sizeof(id)) >= 0)
+		if (to &&
+		    skynet_send(NULL, source, to, PTYPE_MULTICAST, channel, &id, sizeof(id)) >= 0)
 			continue;
 		(void)drop_delivery(id);
 		lua_pushvalue(L, 6);

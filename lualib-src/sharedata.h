@@ -138,8 +138,9 @@ void sd_copy(lua_State *L, const struct sd_table *t);
 /* ---- sharedata_build.c ---- */
 
 /*
- * Build a document from the Lua table at `index`. Raises `Invalid key ...`, `Invalid key type ...`,
- * `Unsupport value type ...`, and for what is nested too deep or too large, each after the path.
+ * Build a document from the Lua table at `index`. Raises `Invalid key ...`, `Invalid key type
+ * ...`, `Unsupport value type ...`, and for what is nested too deep or too large, each after the
+ * path.
  */
 void sd_build(lua_State *L, int index, struct sd_document *d);
 void sd_free(struct sd_document *d);

@@ -40,7 +40,7 @@ struct copy {
 struct object {
 	atomic_int refs; /* the writer, readers, copies */
 	struct spinlock lock;
-	struct version *current; /* NULL once the writer is gone */
+	struct version *current;   /* NULL once the writer is gone */
 	_Atomic uint64_t sequence; /* of the current version; 0: the writer is gone */
 	uint64_t id;
 	uint64_t last_copy;
@@ -62,15 +62,15 @@ static struct live writers = LIVE_INIT; /* guarded by the lock of `copies` */
 static void
 release_version(struct version *v) {
 	if (v && atomic_fetch_sub(&v->refs, 1) == 1) {
-		skynet_free(v->msg);
-		skynet_free(v);
+		live_free(v->msg);
+		live_free(v);
 	}
 }
 
 static void
 release_object(struct object *o) {
 	if (o && atomic_fetch_sub(&o->refs, 1) == 1)
-		skynet_free(o);
+		live_free(o);
 }
 
 /* Make `v` current, as the next in sequence; NULL: there'll be no more. */
@@ -111,6 +111,8 @@ new_version(lua_State *L, int arg) {
 	atomic_init(&v->refs, 1);
 	v->msg = msg;
 	v->size = size;
+	live_share(msg);
+	live_share(v);
 	return v;
 }
 
@@ -145,6 +147,7 @@ lnew(lua_State *L) {
 		release_version(v);
 		return luaL_error(L, "stm.new: not enough memory");
 	}
+	live_share(o);
 	publish(o, v);
 	w->object = o;
 	return 1;
@@ -185,7 +188,7 @@ writer_gc(lua_State *L) {
 		struct copy *c = o->copies.next;
 		(void)live_remove(&copies, c->id);
 		unlist(c);
-		skynet_free(c);
+		live_free(c);
 		release_object(o); /* not the last one: ours is left */
 	}
 	live_unlock(&copies);
@@ -208,6 +211,7 @@ lcopy(lua_State *L) {
 		if (done) {
 			c->object = o;
 			atomic_fetch_add(&o->refs, 1);
+			live_share(c);
 			c->next = o->copies.next;
 			c->prev = &o->copies;
 			c->next->prev = c;
@@ -239,12 +243,12 @@ take_copy(uint64_t id, struct object **o) {
 		*o = c->object;
 		result = 1;
 	} else if (id >> 56 == LIVE_STM && serial != 0 && serial <= writers.serial &&
-	           live_find(&writers, id & ~COPY_MASK) == NULL) {
+		   live_find(&writers, id & ~COPY_MASK) == NULL) {
 		*o = NULL;
 		result = 0;
 	}
 	live_unlock(&copies);
-	skynet_free(c);
+	live_free(c);
 	return result;
 }
 
@@ -256,8 +260,9 @@ lnewcopy(lua_State *L) {
 	*r = (struct reader){NULL, 0};
 	luaL_setmetatable(L, READER);
 	if (take_copy((uint64_t)(uintptr_t)lua_touserdata(L, 1), &r->object) < 0)
-		return luaL_argerror(L, 1, "this copy was used already, or it's none (stm.copy makes "
-		                           "one for each reader)");
+		return luaL_argerror(L, 1,
+				     "this copy was used already, or it's none (stm.copy makes "
+				     "one for each reader)");
 	return 1;
 }
 
@@ -272,8 +277,8 @@ reader_gc(lua_State *L) {
 static bool
 is_newer(const struct reader *r) {
 	/* relaxed: only decides whether to look closer, under the lock */
-	uint64_t now = r->object ? atomic_load_explicit(&r->object->sequence, memory_order_relaxed)
-	                         : 0;
+	uint64_t now =
+		r->object ? atomic_load_explicit(&r->object->sequence, memory_order_relaxed) : 0;
 	return now != 0 && now != r->seen;
 }
 
@@ -353,7 +358,10 @@ make_class(lua_State *L, const char *name, lua_CFunction gc, lua_CFunction call)
 LUAMOD_API int
 luaopen_skynet_stm(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"new", lnew}, {"copy", lcopy}, {"newcopy", lnewcopy}, {NULL, NULL},
+		{"new", lnew},
+		{"copy", lcopy},
+		{"newcopy", lnewcopy},
+		{NULL, NULL},
 	};
 	luaL_checkversion(L);
 	make_class(L, WRITER, writer_gc, writer_call);

@@ -1,126 +1,152 @@
---- Holder of the datacenter: a tree of tables, and who waits for which of its leaves.
+--- Holder of the datacenter: a tree of tables, and who waits for which of its values.
 
 local skynet = require "skynet"
 
 local database = {}
--- path -> list of response closures; branches are tables, leaves are marked by `list`
-local waiting = {}
-local commands = {}
+-- Who waits: a tree of the same keys. A node has `responses` (closures that wait for a value right
+-- there) or `below` (key -> node), not both.
+local waiting = { below = {} }
+local command = {}
 
-local function lookup(node, key, ...)
-	if key == nil then
-		return node
-	end
-	if type(node) ~= "table" then
-		error(("there is no branch at %s"):format(tostring(key)))
-	end
-	return lookup(node[key], ...)
-end
-
-function commands.QUERY(key, ...)
-	local node = database[key]
+local function step(node, key)
 	if node == nil then
 		return nil
+	elseif type(node) ~= "table" then
+		error(("datacenter: there is no branch above %s, but a value"):format(tostring(key)))
 	end
-	if select("#", ...) == 0 then
-		return node
+	return node[key]
+end
+
+function command.QUERY(...)
+	local n = select("#", ...)
+	if n == 0 then
+		return nil
 	end
-	-- a missing branch is a missing value
-	for i = 1, select("#", ...) do
-		if node == nil then
-			return nil
-		end
-		node = lookup(node, (select(i, ...)))
+	local node = database
+	for i = 1, n do
+		node = step(node, (select(i, ...)))
 	end
 	return node
 end
 
-local function update(node, key, value, ...)
-	if select("#", ...) == 0 then
-		local previous = node[key]
-		node[key] = value
-		return previous, value
-	end
-	local branch = node[key]
-	if branch == nil then
-		branch = {}
-		node[key] = branch
-	elseif type(branch) ~= "table" then
-		error(("%s is a value, not a branch"):format(tostring(key)))
-	end
-	return update(branch, value, ...)
-end
-
--- Who waits for exactly this leaf; raises when it's a branch of other waits, or below a leaf.
-local function take_waiting(node, key, ...)
-	if node == nil then
-		return
-	end
-	local entry = node[key]
-	if entry == nil then
-		return
-	end
-	if select("#", ...) == 1 then -- the value
-		if entry.list then
-			node[key] = nil
-			return entry.list
+-- Store a value at keys[1..n]; returns what was there.
+local function store(keys, n, value)
+	local node = database
+	for i = 1, n do
+		local key = keys[i]
+		if key == nil then
+			error(("datacenter: key %d of %d is nil"):format(i, n))
+		elseif i == n then
+			local previous = node[key]
+			node[key] = value
+			return previous
 		end
-		return
-	end
-	if entry.list then
-		-- a branch grows where somebody waits for a value
-		for _, response in ipairs(entry.list) do
-			response(false)
+		local branch = node[key]
+		if branch == nil then
+			branch = {}
+			node[key] = branch
+		elseif type(branch) ~= "table" then
+			error(("datacenter: %s is a value, not a branch"):format(tostring(key)))
 		end
-		node[key] = nil
-		return
-	end
-	return take_waiting(entry, ...)
-end
-
-function commands.UPDATE(...)
-	local previous, value = update(database, ...)
-	if previous ~= nil or value == nil then
-		return previous
-	end
-	local list = take_waiting(waiting, ...)
-	if list then
-		for _, response in ipairs(list) do
-			response(true, value)
-		end
+		node = branch
 	end
 end
 
-local function wait_for(node, key, ...)
-	local entry = node[key]
-	if select("#", ...) == 0 then
-		if entry == nil then
-			entry = { list = {} }
-			node[key] = entry
+local function fail_all(node)
+	for _, respond in ipairs(node.responses or {}) do
+		respond(false)
+	end
+	for _, child in pairs(node.below or {}) do
+		fail_all(child)
+	end
+end
+
+-- The node's place has this value now. Returns whether nobody waits there any more.
+local function settle(node, value)
+	if value == nil then
+		return false
+	elseif node.responses then
+		for _, respond in ipairs(node.responses) do
+			respond(true, value)
 		end
-		assert(entry.list, "others wait for values below this one")
-		entry.list[#entry.list + 1] = skynet.response()
+		return true
+	elseif type(value) ~= "table" then
+		fail_all(node) -- below a plain value nothing can come
+		return true
+	end
+	for key, child in pairs(node.below) do
+		if settle(child, value[key]) then
+			node.below[key] = nil
+		end
+	end
+	return next(node.below) == nil
+end
+
+-- Answer those whom a new value at keys[i..n] concerns, below `node`.
+local function wake(node, keys, i, n, value)
+	local child = node.below[keys[i]]
+	local done
+	if not child then
 		return
+	elseif i == n then
+		done = settle(child, value)
+	elseif child.responses then
+		fail_all(child) -- a branch grew where they wait for a value
+		done = true
+	else
+		wake(child, keys, i + 1, n, value)
+		done = next(child.below) == nil
 	end
-	if entry == nil then
-		entry = {}
-		node[key] = entry
+	if done then
+		node.below[keys[i]] = nil
 	end
-	assert(not entry.list, "others wait for this branch as a value")
-	return wait_for(entry, ...)
+end
+
+function command.UPDATE(...)
+	local keys = table.pack(...)
+	local n = math.max(keys.n - 1, 1) -- without a value, as with nil: delete
+	local value
+	if keys.n > 1 then
+		value = keys[keys.n]
+	end
+	local previous = store(keys, n, value)
+	wake(waiting, keys, 1, n, value)
+	return previous
+end
+
+local function wait_for(...)
+	local n = select("#", ...)
+	local node = waiting
+	for i = 1, n do
+		local key = select(i, ...)
+		assert(key ~= nil, "datacenter: a key is nil")
+		assert(node.below, "datacenter: others wait for this branch as a value")
+		local child = node.below[key]
+		if not child then
+			child = i == n and { responses = {} } or { below = {} }
+			node.below[key] = child
+		end
+		node = child
+	end
+	assert(node.responses, "datacenter: others wait for values below this one")
+	table.insert(node.responses, skynet.response())
+end
+
+function command.WAIT(...)
+	local value = command.QUERY(...)
+	if value ~= nil then
+		skynet.retpack(value)
+	else
+		wait_for(...)
+	end
 end
 
 skynet.start(function()
 	skynet.dispatch("lua", function(_, _, cmd, ...)
+		local f = command[cmd] or error(("datacenter: unknown command %s"):format(tostring(cmd)))
 		if cmd == "WAIT" then
-			local value = commands.QUERY(...)
-			if value ~= nil then
-				skynet.retpack(value)
-			else
-				wait_for(waiting, ...)
-			end
+			f(...)
 		else
-			local f = assert(commands[cmd], "unknown command")
 			skynet.retpack(f(...))
 		end
 	end)

@@ -4,8 +4,19 @@
 local debugchannel = require "skynet.debugchannel"
 local skynet = require "skynet"
 
+local PATIENCE = 300 -- cs
+
 local command = {}
 local channel
+
+-- A C service never answers, a stuck one not soon.
+local function answers(address)
+	local ok = false
+	for _, resp in skynet.request { address, "debug", "PING" }:select(PATIENCE) do
+		ok = resp and true or false
+	end
+	return ok
+end
 
 --- Debug the service until it's left; the service writes to socket `fd` itself.
 ---@param address integer
@@ -15,7 +26,7 @@ function command.start(address, fd)
 	local handle
 	channel, handle = debugchannel.create()
 	skynet.error(("Attach to :%08x"):format(address))
-	local ok = pcall(skynet.call, address, "debug", "REMOTEDEBUG", fd, handle)
+	local ok = answers(address) and pcall(skynet.call, address, "debug", "REMOTEDEBUG", fd, handle)
 	skynet.retpack(ok)
 	skynet.exit()
 end

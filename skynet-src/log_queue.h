@@ -11,4 +11,7 @@ int log_queue_init(void);
 /* A service begins to handle a text message of that size: if it's the logger, a line less waits. */
 void log_queue_taken(uint32_t handle, size_t sz);
 
+/* Bytes that wait for the logger, about. Any thread. */
+size_t log_queue_waiting(void);
+
 #endif

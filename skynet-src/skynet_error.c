@@ -70,6 +70,11 @@ log_queue_taken(uint32_t handle, size_t sz) {
 	                                                memory_order_relaxed));
 }
 
+size_t
+log_queue_waiting(void) {
+	return atomic_load_explicit(&Q.waiting, memory_order_relaxed);
+}
+
 unsigned
 skynet_log_dropped(void) {
 	if (atomic_load_explicit(&Q.dropped, memory_order_relaxed) == 0)

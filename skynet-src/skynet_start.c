@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #define LAST_CALL_NS 3000000000u /* from the end of all services to the end of patience */
+#define LOG_CALLS 20             /* times that is extended for a logger that still writes */
 
 static struct {
 	atomic_int hup;
@@ -36,6 +37,8 @@ static struct {
 	int asked;          /* ... times it was acted on */
 	uint64_t deadline;  /* ns; 0: not ending */
 	uint64_t last_call; /* ns; 0: services live */
+	int calls;          /* times it was extended */
+	size_t unwritten;   /* bytes of log at the last look */
 	atomic_int code;
 } life;
 
@@ -112,6 +115,18 @@ ask_to_end(void) {
 		end_now("no launcher to end it in order");
 }
 
+/* All services were ended: do they go? A logger that has much to write is given time for it. */
+static void
+look_at_end(void) {
+	size_t unwritten = log_queue_waiting();
+	if (life.last_call != 0 && clock_ns() <= life.last_call)
+		return;
+	if (life.last_call != 0 && (unwritten >= life.unwritten || life.calls++ == LOG_CALLS))
+		give_up();
+	life.unwritten = unwritten;
+	life.last_call = clock_ns() + LAST_CALL_NS;
+}
+
 /* On the watchdog, every round and whenever a signal came. */
 static void
 look_at_signals(void) {
@@ -128,10 +143,8 @@ look_at_signals(void) {
 		life.deadline = 0;
 		end_now("services took too long");
 	}
-	if (life.last_call == 0 && service_ending())
-		life.last_call = clock_ns() + LAST_CALL_NS;
-	else if (life.last_call && clock_ns() > life.last_call)
-		give_up();
+	if (service_ending())
+		look_at_end();
 }
 
 void

@@ -110,7 +110,8 @@ copyarray(struct builder *b, void *to, const void *from, int n, size_t size) {
 }
 
 static void
-header(struct builder *b, GCObject *o, lu_byte tt) {
+header(struct builder *b, void *object, lu_byte tt) {
+	GCObject *o = object;
 	o->tt = tt;
 	o->marked = SHAREDMARK;
 	o->next = (GCObject *)(void *)b->unit;
@@ -153,7 +154,7 @@ copylong(struct builder *b, const TString *src) {
 	TString *ts = take(b, 1, sizelstring(src->u.lnglen));
 	if (ts == NULL)
 		return NULL;
-	header(b, obj2gco(ts), LUA_VLNGSTR);
+	header(b, ts, LUA_VLNGSTR);
 	ts->shrlen = 0xFF;
 	ts->u.lnglen = src->u.lnglen;
 	memcpy(ts->contents, src->contents, src->u.lnglen + 1);
@@ -232,7 +233,7 @@ copyproto(struct builder *b, const Proto *src, int depth) {
 	if (f == NULL || remember(b, src, f) != 0)
 		return NULL;
 	*f = *src;
-	header(b, obj2gco(f), LUA_VPROTO);
+	header(b, f, LUA_VPROTO);
 	f->gclist = NULL;
 	if (copyarray(b, &f->k, src->k, f->sizek, sizeof(*f->k)) != 0 ||
 	    copyarray(b, &f->code, src->code, f->sizecode, sizeof(*f->code)) != 0 ||
@@ -263,7 +264,7 @@ copyclosure(struct builder *b, TValue *to, LClosure *src) {
 		cl = take(b, 1, (size_t)sizeLclosure(0));
 		if (cl == NULL || remember(b, src, cl) != 0)
 			return -1;
-		header(b, obj2gco(cl), LUA_VLCL);
+		header(b, cl, LUA_VLCL);
 		cl->nupvalues = 0;
 		cl->gclist = NULL;
 		cl->p = copyproto(b, src->p, 0);
@@ -301,7 +302,7 @@ reserve(struct builder *b, Table *from, Frozen *parent, const TValue *key) {
 	if (to == NULL || remember(b, from, to) != 0)
 		return NULL;
 	memset(to, 0, sizeof(*to));
-	header(b, obj2gco(&to->t), LUA_VFROZEN);
+	header(b, to, LUA_VFROZEN);
 	to->t.gclist = parent ? obj2gco(&parent->t) : NULL;
 	if (key) {
 		setobj(b->L, &to->key, key);

@@ -102,8 +102,8 @@ push_fields(lua_State *L, const struct http_head *h) {
 static int
 push_failure(lua_State *L, enum http_result r, const char *why) {
 	static const int codes[] = {
-	    [HTTP_TOO_LARGE] = 413,   [HTTP_BAD_LINE] = 0,     [HTTP_BAD_VERSION] = 505,
-	    [HTTP_BAD_FIELD] = 400, [HTTP_BAD_CODING] = 501,
+		[HTTP_TOO_LARGE] = 413, [HTTP_BAD_LINE] = 0,     [HTTP_BAD_VERSION] = 505,
+		[HTTP_BAD_FIELD] = 400, [HTTP_BAD_CODING] = 501,
 	};
 	if (r == HTTP_MORE) {
 		lua_pushnil(L);
@@ -181,10 +181,10 @@ lresponse(lua_State *L) {
 static int
 push_refusal(lua_State *L, enum frame_result r) {
 	static const char *const why[] = {
-	    [FRAME_RESERVED] = "reserved bits of a frame are set",
-	    [FRAME_OPCODE] = "unknown opcode",
-	    [FRAME_CONTROL] = "a control frame is fragmented or too long",
-	    [FRAME_TOO_LARGE] = "payload_len is too large",
+		[FRAME_RESERVED] = "reserved bits of a frame are set",
+		[FRAME_OPCODE] = "unknown opcode",
+		[FRAME_CONTROL] = "a control frame is fragmented or too long",
+		[FRAME_TOO_LARGE] = "payload_len is too large",
 	};
 	lua_pushboolean(L, 0);
 	lua_pushinteger(L, r == FRAME_TOO_LARGE ? 1009 : 1002);
@@ -228,7 +228,7 @@ lparse(lua_State *L) {
 	if (r == FRAME_MORE || size - f.header < f.length) {
 		lua_pushnil(L);
 		lua_pushinteger(L, r == FRAME_MORE ? (lua_Integer)size + 1
-		                                   : (lua_Integer)(f.header + f.length));
+						   : (lua_Integer)(f.header + f.length));
 		return 2;
 	}
 	lua_pushinteger(L, f.op);
@@ -280,7 +280,7 @@ lutf8(lua_State *L) {
 static void
 push_base64(lua_State *L, const uint8_t *bytes, size_t size) {
 	static const char digits[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	luaL_Buffer b;
 	luaL_buffinit(L, &b);
 	for (size_t i = 0; i < size; i += 3) {
@@ -347,9 +347,10 @@ int luaopen_http_core(lua_State *L);
 int
 luaopen_http_core(lua_State *L) {
 	static const luaL_Reg functions[] = {
-	    {"request", lrequest}, {"response", lresponse}, {"parse", lparse},
-	    {"frame", lframe},     {"utf8", lutf8},         {"accept", laccept},
-	    {"key", lkey},         {NULL, NULL},
+		{"request", lrequest}, {"response", lresponse},
+		{"parse", lparse},     {"frame", lframe},
+		{"utf8", lutf8},       {"accept", laccept},
+		{"key", lkey},         {NULL, NULL},
 	};
 	luaL_checkversion(L);
 	luaL_newlib(L, functions);

@@ -87,11 +87,21 @@ frame_mask(uint8_t *to, const uint8_t *from, size_t size, const uint8_t mask[4])
 		to[i] = from[i] ^ mask[i & 3];
 }
 
+/* Bytes of the sequence that such a byte begins, or 0. */
+static size_t
+announced(uint8_t c) {
+	if (c >= 0xc2 && c <= 0xdf)
+		return 2;
+	if (c >= 0xe0 && c <= 0xef)
+		return 3;
+	return c >= 0xf0 && c <= 0xf4 ? 4 : 0;
+}
+
 /* Bytes of the well-formed sequence that begins with a byte above 0x7f, or 0. */
 static size_t
 sequence(const uint8_t *s, size_t left) {
 	uint8_t c = s[0];
-	size_t n = c >= 0xc2 && c <= 0xdf ? 2 : c >= 0xe0 && c <= 0xef ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
+	size_t n = announced(c);
 	if (n == 0 || n > left)
 		return 0;
 	for (size_t i = 1; i < n; i++) {

@@ -38,8 +38,7 @@ struct frame {
 };
 
 /* Read a frame's header; the payload may hold `limit` bytes. */
-enum frame_result frame_parse(struct frame *f, const uint8_t *bytes, size_t size,
-                              uint64_t limit);
+enum frame_result frame_parse(struct frame *f, const uint8_t *bytes, size_t size, uint64_t limit);
 
 /* Write the header of f (op, fin, masked, mask, length); returns its size. */
 size_t frame_header(const struct frame *f, uint8_t to[FRAME_HEADER_MAX]);

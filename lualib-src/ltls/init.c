@@ -75,7 +75,9 @@ int luaopen_ltls_init_c(lua_State *L);
 int
 luaopen_ltls_init_c(lua_State *L) {
 	static const luaL_Reg functions[] = {
-	    {"constructor", lconstructor}, {"destructor", ldestructor}, {NULL, NULL},
+		{"constructor", lconstructor},
+		{"destructor", ldestructor},
+		{NULL, NULL},
 	};
 	luaL_newlib(L, functions);
 	return 1;

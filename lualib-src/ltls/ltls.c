@@ -9,7 +9,9 @@ int luaopen_ltls_c(lua_State *L);
 int
 luaopen_ltls_c(lua_State *L) {
 	static const luaL_Reg functions[] = {
-	    {"newctx", ltls_newctx}, {"newtls", ltls_newtls}, {NULL, NULL},
+		{"newctx", ltls_newctx},
+		{"newtls", ltls_newtls},
+		{NULL, NULL},
 	};
 	if (!ltls_ready())
 		return luaL_error(L, "ltls need init, Put enablessl = true in you config file.");

@@ -90,6 +90,9 @@ on_message(struct skynet_context *ctx, void *ud, int type, int session, uint32_t
 	if (status != LUA_OK) {
 		report(vm, status, &m);
 		lua_settop(vm->cb, 1);
+		if (vm->unclaimed) /* out of memory before its handler began */
+			send_error(vm, m.source, m.session);
+		vm->unclaimed = false;
 	}
 	next_epoch(vm->hooks);
 	return forward;

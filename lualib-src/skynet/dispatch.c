@@ -179,10 +179,13 @@ forgot_answer(lua_State *L, struct vm *vm, struct task *t) {
 }
 
 void
-task_over(lua_State *L, struct vm *vm, struct task *t) {
+task_over(lua_State *L, struct vm *vm, struct task *t, bool reuse) {
 	if (vm->hooks && vm->hooks->profiling > 0)
 		vm->hooks->forget(L, t->co);
-	task_release(vm, t);
+	if (reuse && !t->adopted)
+		task_release(vm, t);
+	else
+		task_free(L, t);
 }
 
 static void
@@ -199,10 +202,14 @@ finished(lua_State *L, struct vm *vm, struct task *t) {
 			remember_forgotten(vm, t);
 	}
 	lua_settop(L, top);
-	task_over(L, vm, t);
+	task_over(L, vm, t, true);
 }
 
-/* Run the coroutine's to-be-closed variables; what they raise is an error of its own. */
+/*
+ * Run the coroutine's to-be-closed variables; what they raise is an error of its own. A thread
+ * that may have failed inside a hook isn't reused: Lua would never call a hook in it again, so
+ * that nothing could interrupt it.
+ */
 static void
 close_thread(lua_State *L, struct vm *vm, struct task *t, bool report) {
 	struct task *outer = vm->running;
@@ -213,7 +220,7 @@ close_thread(lua_State *L, struct vm *vm, struct task *t, bool report) {
 		lua_xmove(t->co, L, 1);
 		note_error(L, vm);
 	}
-	task_over(L, vm, t);
+	task_over(L, vm, t, false);
 }
 
 /* The coroutine raised: its error object is on top of its stack. */
@@ -227,6 +234,14 @@ failed(lua_State *L, struct vm *vm, struct task *t) {
 	}
 	t->owes = OWES_NOTHING;
 	task_untag(L, t);
+	if (lua_status(t->co) == LUA_ERRMEM) {
+		/* what it held is needed for everything else; a traceback is a luxury */
+		close_thread(L, vm, t, false);
+		lua_pushliteral(L, "not enough memory");
+		note_error(L, vm);
+		lua_settop(L, top);
+		return;
+	}
 	lua_pushvalue(t->co, -1);
 	lua_xmove(t->co, L, 1);
 	const char *text = luaL_tolstring(L, -1, NULL);
@@ -260,6 +275,17 @@ suspended(lua_State *L, struct vm *vm, struct task *t, int nres) {
 	}
 }
 
+/* The coroutine could not be resumed: somebody else ended it, or has it running. */
+static void
+refused(lua_State *L, struct vm *vm, struct task *t) {
+	lua_xmove(t->co, L, 1);
+	note_error(L, vm);
+	if (t->owes == OWES_CALL)
+		send_error(vm, t->source, t->request);
+	task_untag(L, t);
+	task_free(L, t);
+}
+
 static void
 resume(lua_State *L, struct vm *vm, struct task *t, int nargs) {
 	struct task *outer = vm->running;
@@ -267,18 +293,25 @@ resume(lua_State *L, struct vm *vm, struct task *t, int nargs) {
 	int nres = 0;
 	vm->running = t;
 	t->state = TASK_RUNNING;
+	t->waiting = 0;
+	if (t->foreign)
+		task_domestic(L, t);
 	if (hooks && hooks->profiling > 0)
 		hooks->enter(L, t->co);
 	int status = lua_resume(t->co, L, nargs, &nres);
 	if (hooks && hooks->profiling > 0) /* perhaps since it started just now */
 		hooks->leave(L, t->co);
 	vm->running = outer;
+	if (t->waiting != 0 && status != LUA_YIELD)
+		task_orphan(L, t);
 	if (status == LUA_OK)
 		finished(L, vm, t);
 	else if (status == LUA_YIELD)
 		suspended(L, vm, t, nres);
-	else
+	else if (lua_status(t->co) > LUA_YIELD)
 		failed(L, vm, t);
+	else
+		refused(L, vm, t);
 }
 
 /*
@@ -297,10 +330,19 @@ int
 task_block(lua_State *L, struct vm *vm, enum wait_kind k, int session, uint32_t callee,
            lua_KFunction next) {
 	struct task *t = vm->running;
+	if (t->waiting != 0)
+		task_orphan(L, t);
 	if (waiters_add(&vm->waiters, session, k, callee, t) != 0)
 		return luaL_error(L, "not enough memory");
 	t->waiting = session;
 	t->state = TASK_WAITING;
+	if (L != t->co) {
+		vm_push(L, vm, REF_FOREIGN);
+		lua_pushthread(L);
+		lua_rawsetp(L, -2, t);
+		lua_pop(L, 1);
+		t->foreign = true;
+	}
 	lua_KContext top = lua_gettop(L);
 	vm_push(L, vm, REF_SUSPEND);
 	return lua_yieldk(L, 1, top, next);
@@ -590,11 +632,13 @@ on_request(lua_State *L, struct vm *vm, const struct message *m) {
 		}
 		lua_pop(L, 1);
 	}
+	/* a client frame's session is a socket id: no answer is expected there */
+	vm->unclaimed = m->session != 0 && m->type != PTYPE_CLIENT;
 	int n = unpack(L, vm, class, m);
 	if (n < 0) {
-		/* a client frame's session is a socket id: no answer is expected there */
-		if (m->session != 0 && m->type != PTYPE_CLIENT)
+		if (vm->unclaimed)
 			send_error(vm, m->source, m->session);
+		vm->unclaimed = false;
 		return;
 	}
 	struct task *t = task_take(L, vm);
@@ -612,6 +656,7 @@ on_request(lua_State *L, struct vm *vm, const struct message *m) {
 	lua_pushinteger(t->co, m->session);
 	lua_pushinteger(t->co, m->source);
 	lua_xmove(L, t->co, n);
+	vm->unclaimed = false;
 	resume(L, vm, t, n + 2);
 }
 

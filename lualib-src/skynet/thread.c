@@ -254,7 +254,9 @@ end_task(lua_State *L, struct vm *vm, struct task *t) {
 		             luaL_tolstring(t->co, -1, NULL));
 	}
 	task_untag(L, t);
-	task_over(L, vm, t);
+	if (t->foreign)
+		task_domestic(L, t);
+	task_over(L, vm, t, true);
 }
 
 static struct task *

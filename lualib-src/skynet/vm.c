@@ -156,7 +156,7 @@ task_untag(lua_State *L, struct task *t) {
 	t->tag = TAG_NONE;
 }
 
-static void
+void
 task_free(lua_State *L, struct task *t) {
 	*(uintptr_t *)lua_getextraspace(t->co) = (uintptr_t)t->vm | 1;
 	vm_push(L, t->vm, REF_THREADS);
@@ -164,6 +164,49 @@ task_free(lua_State *L, struct task *t) {
 	lua_rawsetp(L, -2, t);
 	lua_pop(L, 1);
 	skynet_free(t);
+}
+
+/* A task for a thread that isn't ours, on top of the stack; it's popped. */
+static struct task *
+task_adopt(lua_State *L, struct vm *vm) {
+	struct task *t = skynet_calloc(1, sizeof(*t));
+	t->co = lua_tothread(L, -1);
+	t->vm = vm;
+	t->adopted = true;
+	vm_push(L, vm, REF_THREADS);
+	lua_pushvalue(L, -2);
+	lua_rawsetp(L, -2, t);
+	lua_pop(L, 2);
+	*(uintptr_t *)lua_getextraspace(t->co) = (uintptr_t)t;
+	return t;
+}
+
+void
+task_domestic(lua_State *L, struct task *t) {
+	vm_push(L, t->vm, REF_FOREIGN);
+	lua_pushnil(L);
+	lua_rawsetp(L, -2, t);
+	lua_pop(L, 1);
+	t->foreign = false;
+}
+
+void
+task_orphan(lua_State *L, struct task *t) {
+	struct vm *vm = t->vm;
+	int session = t->waiting;
+	struct waiter *w = waiters_find(&vm->waiters, session);
+	t->waiting = 0;
+	if (!t->foreign || w == NULL || w->task != t)
+		return;
+	luaL_checkstack(L, LUA_MINSTACK, NULL);
+	vm_push(L, vm, REF_FOREIGN);
+	lua_rawgetp(L, -1, t);
+	lua_remove(L, -2);
+	struct task *orphan = task_adopt(L, vm);
+	task_domestic(L, t);
+	orphan->state = TASK_WAITING;
+	orphan->waiting = session;
+	w->task = orphan;
 }
 
 /*

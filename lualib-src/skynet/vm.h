@@ -40,12 +40,14 @@ struct task {
 	struct task *next;    /* idle list or fork queue */
 	uint32_t source;      /* requester, when owes != OWES_NOTHING */
 	int request;          /* its session */
-	int waiting;          /* session waited for, while state is TASK_WAITING */
+	int waiting;          /* session waited for; 0 when it isn't waiting */
 	uint8_t state;
 	uint8_t owes;
 	uint8_t tag;
 	uint8_t type;         /* message type handled, for diagnostics */
 	bool handles;         /* it runs a request's handler: source and request are set */
+	bool foreign;         /* the thread that blocked isn't `co` but foreign[task]: see task_orphan */
+	bool adopted;         /* `co` was made by somebody else: it's not for the pool */
 };
 
 /* What waits for a session's response. */
@@ -92,6 +94,7 @@ enum ref {
 	REF_SKYNET,     /* the module table */
 	REF_THREADS,    /* task pointer -> thread */
 	REF_TAGS,       /* task pointer -> trace tag */
+	REF_FOREIGN,    /* task pointer -> thread that blocked for it */
 	REF_TIMERS,     /* session -> function */
 	REF_HANDLERS,   /* session -> function */
 	REF_NAMES,      /* session -> address text of a pending call */
@@ -151,6 +154,7 @@ struct vm {
 	bool direct;       /* the callback is the stock dispatcher */
 	bool tracing;      /* some protocol or task may be traced */
 	int ref[REF_COUNT];
+	bool unclaimed;    /* the message is a request that no task has taken yet */
 	bool exiting;
 	struct forgotten *forgotten;
 	size_t forgotten_count, forgotten_cap;
@@ -178,8 +182,17 @@ vm_push(lua_State *L, struct vm *vm, enum ref r) {
 
 struct task *task_take(lua_State *L, struct vm *vm); /* may raise (memory) */
 void task_release(struct vm *vm, struct task *t);
-/* Its coroutine has run and is over: back to the pool, together with what was known of it. */
-void task_over(lua_State *L, struct vm *vm, struct task *t);
+/* Its coroutine is over: forget what was known of it; back to the pool if it may be used again. */
+void task_over(lua_State *L, struct vm *vm, struct task *t, bool reuse);
+/*
+ * The task goes on although it never gave the framework the "SUSPEND" of a blocking call: a
+ * coroutine that somebody made with the plain library made the call, and whoever resumed it went
+ * on. That coroutine becomes a task of its own, so it gets its answer.
+ */
+void task_orphan(lua_State *L, struct task *t);
+void task_domestic(lua_State *L, struct task *t); /* forget the foreign thread */
+/* Forget a task that isn't in the pool, for good. */
+void task_free(lua_State *L, struct task *t);
 void task_untag(lua_State *L, struct task *t);
 
 struct waiter *waiters_find(struct waiters *w, int session);

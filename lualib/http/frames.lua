@@ -153,7 +153,8 @@ function frames:next_frame()
 		if op then
 			self.at = at
 			if self.strict and masked == self.client then
-				refuse(1002, masked and "a masked frame from a server" or "an unmasked frame from a client")
+				refuse(1002, masked and "a masked frame from a server"
+					or "an unmasked frame from a client")
 			end
 			return op, fin, payload
 		elseif op == false then
@@ -191,12 +192,18 @@ function frames:complete(format, data)
 	return data, format
 end
 
+-- Codes of the RFC that mean something in a frame, registered ones, and applications' own.
+local function may_be_sent(code)
+	return code >= 1000 and code <= 1014 and not (code >= 1004 and code <= 1006)
+		or code >= 3000 and code <= 4999
+end
+
 local function check_close(payload)
 	if #payload == 1 then
 		refuse(1002, "a close frame of one byte")
 	elseif #payload >= 2 then
 		local code = string.unpack(">I2", payload)
-		if code < 1000 or code >= 5000 or code >= 1004 and code <= 1006 or code >= 1015 and code < 3000 then
+		if not may_be_sent(code) then
 			refuse(1002, ("close code %d isn't one that may be sent"):format(code))
 		elseif not core.utf8(sub(payload, 3)) then
 			refuse(1007, "the reason of a close frame isn't UTF-8")

@@ -55,6 +55,7 @@ local UNHEARD = 256 * 1024 -- bytes written without looking for warnings
 ---------------------------------------------------------------------------------------------
 -- A connection
 
+-- `refused`: the peer may still be sending what nobody will read.
 ---@class http.connection
 local connection = {}
 connection.__index = connection
@@ -105,7 +106,8 @@ end
 
 local function open_tls(self, options)
 	local tlshelper = require "http.tlshelper"
-	local tls = tlshelper.newtls("server", tlshelper.server_context(options.certfile, options.keyfile))
+	local ctx = tlshelper.server_context(options.certfile, options.keyfile)
+	local tls = tlshelper.newtls("server", ctx)
 	self.close_tls = tlshelper.closefunc(tls, self.id)
 	deadline.set(self.id, self.timeout)
 	tlshelper.init_responsefunc(self.id, tls)()
@@ -200,6 +202,7 @@ local function reply(self, request, keepalive, status, body, header)
 end
 
 local function refuse(self, code)
+	self.refused = true
 	return reply(self, { minor = 1, method = "GET" }, false, code, message.reason[code] or "")
 end
 
@@ -275,6 +278,7 @@ local function handle(self, handler, request, keepalive, pending)
 	end
 	if pending and not rest_of(pending, self.body_limit) then
 		keepalive = false
+		self.refused = true
 	end
 	return reply(self, request, keepalive, status, body, header)
 end
@@ -350,6 +354,9 @@ function server.serve(id, handler, options)
 	deadline.clear(id)
 	if self.close_tls then
 		self.close_tls()
+	end
+	if self.refused then
+		sockethelper.linger(id)
 	end
 	socket.close(id)
 	return ok, err

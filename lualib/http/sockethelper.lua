@@ -3,8 +3,11 @@
 -- What they raise is one object, `socket_error`, so that callers can tell a lost connection from
 -- any other error by comparing.
 
+local deadline = require "http.deadline"
 local socket = require "skynet.socket"
 local source = require "http.source"
+
+local LINGER = 100 -- centiseconds
 
 ---@class http.sockethelper
 local sockethelper = {}
@@ -100,6 +103,18 @@ function sockethelper.connect(host, port, timeout)
 	local late = timeout ~= nil and err == "Connection timed out"
 	error(socket_error(("connect failed host = %s port = %s timeout = %s err = %s is_time_out = %s")
 		:format(host, port, timeout, err, late)))
+end
+
+--- Let the peer take what was written before the socket is closed: discard what it still sends,
+--- for a second at most. A socket that's closed with unread bytes resets the connection, and what
+--- was written last, usually the reason, is lost on the way.
+---@param fd integer
+function sockethelper.linger(fd)
+	deadline.set(fd, LINGER)
+	repeat
+		local bytes = not socket.invalid(fd) and socket.read(fd)
+	until not bytes
+	deadline.clear(fd)
 end
 
 --- Close, after what was written has been sent.

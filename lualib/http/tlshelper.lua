@@ -72,7 +72,7 @@ function tlshelper.client_context(verify)
 		if verify then
 			ctx:set_verify(skynet.getenv "ssl_cafile", skynet.getenv "ssl_capath")
 		else
-			skynet.error "tls: certificates of servers aren't checked (ssl_verify = true checks them)"
+			skynet.error "tls: servers' certificates aren't checked (ssl_verify = true checks them)"
 		end
 		clients[verify] = ctx
 	end
@@ -121,7 +121,7 @@ local function handshake(fd, tls, receive)
 		if receive then
 			local received = socket.read(fd)
 			if not received then
-				error(socket_error(("ssl handshake failed: closed by the peer, fd = %d"):format(fd)))
+				error(socket_error("ssl handshake failed: closed by the peer, fd = " .. fd))
 			end
 			step(fd, tls, received)
 		else

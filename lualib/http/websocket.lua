@@ -148,13 +148,16 @@ local function use_plain(ws)
 	ws.read, ws.write = sockethelper.readfunc(ws.id), sockethelper.writefunc(ws.id)
 end
 
--- Close the socket; the id is still known.
-local function hang_up(ws)
+-- Close the socket; the id is still known. With `linger` the peer may still be sending.
+local function hang_up(ws, linger)
 	ws.closed = true
 	deadline.clear(ws.id)
 	if ws.close_tls then
 		ws.close_tls()
 		ws.close_tls = nil
+	end
+	if linger then
+		sockethelper.linger(ws.id)
 	end
 	socket.close(ws.id)
 end
@@ -316,13 +319,14 @@ local function failed(ws, err)
 		return true
 	elseif frames.is_violation(err) then
 		pcall(ws.send_close, ws, err.code, err.text)
-		hang_up(ws)
+		hang_up(ws, true)
 		if handle.error then
 			handle.error(ws.id, err.text)
 		end
 		return false, err.text
 	end
 	pcall(ws.send_close, ws, 1011)
+	hang_up(ws, true)
 	return false, err
 end
 

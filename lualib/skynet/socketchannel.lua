@@ -448,11 +448,11 @@ end
 
 -- A response function may have put a `write` into the sock object, as one that began TLS has.
 local function send_through(sock, data, padding)
-	sock:write(type(data) == "table" and table.concat(data) or data)
+	local ok = sock:write(type(data) == "table" and table.concat(data) or data)
 	for _, part in ipairs(padding or {}) do
-		sock:write(part)
+		ok = sock:write(part) and ok
 	end
-	return true
+	return ok
 end
 
 local function send(link, data, padding)

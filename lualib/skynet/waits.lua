@@ -19,6 +19,8 @@ local skynet = require "skynet"
 
 local M = {}
 
+local collecting -- the coroutine that asks for waits: its own don't count
+
 ---------------------------------------------------------------------------------------------
 -- One service
 
@@ -90,7 +92,7 @@ function M.own()
 		if w.kind == "select" then
 			co = selecting(co, sleepers)
 		end
-		if type(co) == "thread" then
+		if type(co) == "thread" and co ~= collecting then
 			describe(record, co, tasks[co])
 			seen[co] = true
 			if record.to or record.holder or record.request then
@@ -130,6 +132,7 @@ function M.collect(services, timeout)
 		all.silent[handle] = true
 		req:add { handle, "debug", "WAITS" }
 	end
+	collecting = coroutine.running()
 	for r, resp in req:select(timeout) do
 		local at = r[1]
 		if resp then
@@ -146,6 +149,7 @@ function M.collect(services, timeout)
 			end
 		end
 	end
+	collecting = nil
 	return all
 end
 
@@ -159,11 +163,11 @@ local function handle_of(to)
 	return to
 end
 
--- The record that a record waits for, if it's known.
+-- The record that a record waits for, if it's known; one of several for a request set.
 local function target(all, by_id, record)
 	if record.holder then
 		return by_id[record.at] and by_id[record.at][record.holder]
-	elseif record.session and record.kind ~= "select" then
+	elseif record.session and record.to then
 		local by = all.handled[handle_of(record.to)]
 		return by and by[record.at] and by[record.at][record.session]
 	end
@@ -189,7 +193,8 @@ function M.deadlocks(all)
 		while record and not state[record] do
 			state[record] = start
 			path[#path + 1] = record
-			record = target(all, by_id, record)
+			-- a request set may go on with any of its answers
+			record = record.kind ~= "select" and target(all, by_id, record) or nil
 		end
 		if record and state[record] == start then -- came back to this walk's own path
 			local cycle = {}
@@ -214,11 +219,11 @@ local function callee_text(record, next_record)
 		return "the critical section's holder"
 	elseif next_record and next_record.text then
 		return next_record.text
-	elseif type(record.to) == "string" then
+	elseif type(record.to) == "string" and record.to:sub(1, 1) ~= ":" then
 		local handle = handle_of(record.to)
 		return handle and ("%s (%s)"):format(record.to, skynet.address(handle)) or record.to
 	end
-	return skynet.address(record.to)
+	return skynet.address(handle_of(record.to) or record.to)
 end
 
 -- What is known of the other side.

@@ -91,11 +91,18 @@ may_log(struct harbor *h, int id) {
 	return true;
 }
 
+/* Fail who waits for an answer. A client message's session is a socket id: nobody waits. */
+static void
+answer_error(struct harbor *h, const struct waiting *w) {
+	if (w->session != 0 && w->type != PTYPE_ERROR && w->type != PTYPE_RESPONSE &&
+	    w->type != PTYPE_CLIENT)
+		(void)skynet_send(h->ctx, w->destination, w->source, PTYPE_ERROR, w->session, NULL, 0);
+}
+
 void
 harbor_refuse(struct harbor *h, const struct waiting *w) {
 	int id = (int)(w->destination >> HANDLE_REMOTE_SHIFT);
-	if (w->session != 0 && w->type != PTYPE_ERROR && w->type != PTYPE_RESPONSE)
-		(void)skynet_send(h->ctx, w->destination, w->source, PTYPE_ERROR, w->session, NULL, 0);
+	answer_error(h, w);
 	if (may_log(h, id))
 		skynet_error(h->ctx,
 		             "Drop message to harbor %d from %x to %x (session = %d, msgsz = %d)", id,
@@ -105,8 +112,7 @@ harbor_refuse(struct harbor *h, const struct waiting *w) {
 /* The name's queue is full. */
 static void
 refuse_named(struct harbor *h, const struct name *n, const struct waiting *w) {
-	if (w->session != 0 && w->type != PTYPE_ERROR && w->type != PTYPE_RESPONSE)
-		(void)skynet_send(h->ctx, 0, w->source, PTYPE_ERROR, w->session, NULL, 0);
+	answer_error(h, w);
 	if (may_log(h, 0))
 		skynet_error(h->ctx, "Drop message to %.*s (in harbor %d)", GLOBALNAME_LENGTH, n->text,
 		             h->id);

@@ -229,7 +229,8 @@ deliver(struct harbor *h, struct link *l, const uint8_t *frame, size_t sz) {
 	}
 	if (skynet_send(h->ctx, source, destination, type, session, (void *)frame, sz) >= 0)
 		return true;
-	if (type != PTYPE_ERROR)
+	/* an answer's session is a number of who asked: sent back, it could hit another call */
+	if (type != PTYPE_ERROR && type != PTYPE_RESPONSE)
 		(void)skynet_send(h->ctx, destination, source, PTYPE_ERROR, session, NULL, 0);
 	skynet_error(h->ctx, "Unknown destination :%x from :%x type(%d)", destination, source, type);
 	return true;

@@ -1,6 +1,7 @@
 /*
  * A hash table with linear probing. Removing moves later records of the same run back, so there
- * are no tombstones and a run ends at the first empty slot.
+ * are no tombstones and a run ends at the first empty slot. The table is made anew when it's half
+ * full, as large as the calls of living callers need.
  */
 #include "pending.h"
 
@@ -52,28 +53,38 @@ is_alive(uint32_t handle) {
 	return true;
 }
 
-static bool
-grow(struct pending *p) {
-	struct pending fresh = {.size = p->size ? p->size * 2 : FIRST_SIZE};
+/* Empty the slots of callers that are gone; returns how many are left in use. */
+static size_t
+forget_dead(struct pending *p) {
+	size_t left = 0;
+	for (size_t i = 0; i < p->size; i++) {
+		if (p->slot[i].source != 0 && !is_alive(p->slot[i].source))
+			p->slot[i].source = 0; /* breaks runs: all of it is filled in anew */
+		left += p->slot[i].source != 0;
+	}
+	return left;
+}
+
+/* Make room: at most a quarter full. */
+static void
+rebuild(struct pending *p) {
+	struct pending fresh = {.size = FIRST_SIZE, .used = forget_dead(p)};
+	while (fresh.size < fresh.used * 4)
+		fresh.size *= 2;
 	fresh.slot = skynet_calloc(fresh.size, sizeof(*fresh.slot));
-	if (fresh.slot == NULL)
-		return false;
 	for (size_t i = 0; i < p->size; i++) {
 		const struct call *c = &p->slot[i];
-		if (c->source == 0 || !is_alive(c->source))
-			continue;
-		fresh.slot[find(&fresh, c->source, c->session)] = *c;
-		fresh.used++;
+		if (c->source != 0)
+			fresh.slot[find(&fresh, c->source, c->session)] = *c;
 	}
 	skynet_free(p->slot);
 	*p = fresh;
-	return true;
 }
 
 void
 pending_add(struct pending *p, const struct call *c) {
-	if (p->used * 2 >= p->size && !grow(p))
-		return;
+	if (p->used * 2 >= p->size)
+		rebuild(p);
 	size_t i = find(p, c->source, c->session);
 	if (p->slot[i].source == 0)
 		p->used++;

@@ -4,7 +4,7 @@
  * When a link breaks, each caller that waits for something behind it has to be told. A call is
  * known by its caller's handle and session; it's forgotten when its answer arrives by any link.
  * An answer that never passes here (the callee handed the request to a service of this node)
- * leaves its record behind: growing drops the records of callers that are gone.
+ * leaves its record behind: when the table is full, records of callers that are gone are dropped.
  *
  * Only the harbor service uses this, on whichever worker runs it.
  */
@@ -27,7 +27,7 @@ struct pending {
 	size_t size, used;
 };
 
-/* Remember a call; replaces one of the same source and session. Records nothing without memory. */
+/* Remember a call; replaces one of the same source and session. */
 void pending_add(struct pending *p, const struct call *c);
 /* Forget a call. Returns false when there's none; `c` gets the record. */
 bool pending_take(struct pending *p, uint32_t source, int session, struct call *c);

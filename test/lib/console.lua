@@ -57,6 +57,7 @@ end
 function console:run(line)
 	self:send(line .. "\n")
 	local seen, how = self:expect "<CMD (%a+)>\n"
+	seen = seen:gsub("^Welcome to skynet console\n", "") -- on a fresh connection
 	return (seen:gsub("<CMD %a+>\n$", "")), how
 end
 

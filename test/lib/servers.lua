@@ -63,7 +63,7 @@ local function run(s, words)
 	for i, word in ipairs(words) do
 		quoted[i] = "'" .. word:gsub("'", [['\'']]) .. "'"
 	end
-	local command = ("exec %s >>'%s' 2>&1 </dev/null"):format(table.concat(quoted, " "), s.log)
+	local command = ("exec %s >'%s' 2>&1 </dev/null"):format(table.concat(quoted, " "), s.log)
 	local out, input
 	s.pid, out, input = kit.spawn { "sh", "-c", command }
 	kit.close(out)
@@ -72,29 +72,23 @@ local function run(s, words)
 	return s
 end
 
---- True when something answers on the port within a moment.
----@param port integer
----@param greeting string|nil  what to say first
----@return boolean
-function servers.answers(port, greeting)
-	local fd = kit.connect(port)
+-- Does it greet those who connect?
+local function greets(s)
+	local fd = kit.connect(s.port)
 	if not fd then
 		return false
-	end
-	if greeting then
-		kit.write(fd, greeting, 1)
 	end
 	local bytes = kit.read(fd, 1)
 	kit.close(fd)
 	return bytes ~= nil and bytes ~= ""
 end
 
--- Start by words(port, folder); again with another port when it doesn't stay up.
-local function start(name, words, greeting)
+-- Start by words(server); again with another port when it doesn't stay up. ready(server): does it?
+local function start(name, words, ready)
 	local s
 	for _ = 1, 3 do
 		s = setmetatable({ port = servers.free_port(), folder = servers.folder(name),
-			greeting = greeting }, server)
+			ready = ready }, server)
 		s.words = words(s)
 		run(s, s.words)
 		if s:await() then
@@ -110,7 +104,7 @@ end
 function server:await()
 	local deadline = kit.now() + LIMIT
 	while kit.now() < deadline do
-		if servers.answers(self.port, self.greeting) then
+		if self:ready() then
 			return true
 		elseif kit.wait(self.pid, 0) then
 			running[self] = nil
@@ -175,18 +169,33 @@ local function add_options(words, options, form)
 	return words
 end
 
---- A redis server.
+local function redis_option(words, name, value)
+	words[#words + 1] = "--" .. name
+	words[#words + 1] = value
+end
+
+--- A redis server. With tls = folder it speaks TLS only, with the certificate "localhost" that
+--- the library certs made in the folder.
 ---@param options table<string, any>|nil  directives of its configuration
+---@param tls string|nil
 ---@return table
-function servers.redis(options)
+function servers.redis(options, tls)
+	local function ready(s)
+		return servers.slurp(s.log):find "Ready to accept connections"
+	end
+	if tls then
+		return start("redis", function(s)
+			return add_options({ "redis-server", "--port", "0", "--tls-port", tostring(s.port),
+				"--bind", "127.0.0.1", "--dir", s.folder, "--save", "",
+				"--tls-cert-file", tls .. "/localhost.pem", "--tls-key-file", tls .. "/localhost.key",
+				"--tls-ca-cert-file", tls .. "/ca.pem" }, options, redis_option)
+		end, ready)
+	end
 	return start("redis", function(s)
 		return add_options({ "redis-server", "--port", tostring(s.port), "--bind", "127.0.0.1",
 			"--dir", s.folder, "--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
-			"--daemonize", "no" }, options, function(words, name, value)
-			words[#words + 1] = "--" .. name
-			words[#words + 1] = value
-		end)
-	end, "PING\r\n")
+			"--daemonize", "no" }, options, redis_option)
+	end, ready)
 end
 
 --- Say something to a server, and return what it answers within a second.
@@ -262,7 +271,15 @@ function servers.redis_cluster(masters, timeout)
 end
 
 local function run_to_end(command, log)
-	if not os.execute(("%s >'%s' 2>&1 </dev/null"):format(command, log)) then
+	local pid, out, input = kit.spawn { "sh", "-c", ("%s >'%s' 2>&1 </dev/null"):format(command, log) }
+	kit.close(out)
+	kit.close(input)
+	local code
+	repeat
+		nap()
+		code = kit.wait(pid, 0)
+	until code
+	if code ~= 0 then
 		error(("%s failed:\n%s"):format(command:match "%S+", servers.slurp(log)), 0)
 	end
 end
@@ -296,7 +313,7 @@ function servers.mariadb(options, sql)
 			"--performance-schema=off", table.unpack(user) }, options, function(words, name, value)
 			words[#words + 1] = ("--%s=%s"):format(name, value)
 		end)
-	end)
+	end, greets)
 end
 
 return servers

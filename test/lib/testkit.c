@@ -196,12 +196,20 @@ laccept(lua_State *L) {
 
 int luaopen_testkit(lua_State *L);
 
+/* Where a string's bytes are; valid while the string lives. */
+static int
+lpointer(lua_State *L) {
+	lua_pushlightuserdata(L, (void *)luaL_checkstring(L, 1));
+	return 1;
+}
+
 int
 luaopen_testkit(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{"now", lnow},         {"sleep", lsleep},   {"spawn", lspawn}, {"kill", lkill},
 		{"wait", lwait},       {"read", lread},     {"write", lwrite}, {"close", lclose},
-		{"connect", lconnect}, {"listen", llisten}, {"accept", laccept}, {NULL, NULL},
+		{"connect", lconnect}, {"listen", llisten}, {"accept", laccept}, {"pointer", lpointer},
+		{NULL, NULL},
 	};
 	signal(SIGPIPE, SIG_IGN);
 	luaL_newlib(L, functions);

@@ -77,6 +77,17 @@ describe("httpc.request", function()
 		assert.equal(200, httpc.head(host(port), "/"))
 	end)
 
+	it("reaches IPv6 addresses", function()
+		local id, _, port = socket.listen("::1", 0)
+		socket.start(id, function(client)
+			skynet.fork(httpd.serve, client, function(request)
+				return 200, request.header.host
+			end)
+		end)
+		assert.same({ 200, "[::1]:" .. port }, { httpc.get("[::1]:" .. port, "/") })
+		socket.close(id)
+	end)
+
 	it("says what is wrong with a response", function()
 		local function why(bytes)
 			local ok, err = pcall(httpc.get, host(web.canned(bytes)), "/")
@@ -86,7 +97,8 @@ describe("httpc.request", function()
 		assert.truthy(why "nonsense\r\n\r\n":find "Invalid HTTP response header")
 		assert.truthy(why(("x"):rep(100000)):find "Recv header failed")
 		assert.truthy(why "HTTP/1.1 200 OK\r\nTransfer-Encoding: br\r\n\r\n":find "Unsupport transfer%-encoding")
-		assert.truthy(why "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n":find "Invalid response body")
+		local malformed = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+		assert.truthy(why(malformed):find "Invalid response body")
 		assert.truthy(why "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab":find "Socket Error")
 		assert.truthy(why "":find "%[Socket Error%] : read failed fd = %d+")
 	end)
@@ -231,6 +243,22 @@ describe("httpc.request_stream", function()
 			assert.equal(200, stream.status)
 		end
 		web.eventually(function() return closed end)
+	end)
+end)
+
+describe("httpc.dns", function()
+	it("resolves names by skynet.dns, and says when it can't", function()
+		local dns = require "skynet.dns"
+		httpc.dns("127.0.0.1", 1)
+		local hosts = dns.DEFAULT_HOSTS
+		local port = web.canned "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+		assert.same({ 200, "ok" }, { httpc.get("localhost:" .. port, "/") })
+		assert.equal(200, (httpc.get("127.0.0.1:" .. port, "/")))
+		local ok, err = pcall(httpc.get, "not_legal!:80", "/")
+		assert.is_false(ok)
+		assert.truthy(err:find("not_legal! dns resolve failed msg:illegal name", 1, true))
+		assert.equal(hosts, dns.DEFAULT_HOSTS)
+		web.stop()
 	end)
 end)
 

@@ -121,13 +121,14 @@ describe("ltls.c", function()
 	end)
 
 	it("survives garbage in place of every message", function()
+		local ctx = server()
 		for seed = 1, 200 do
 			math.randomseed(seed)
 			local noise = {}
 			for i = 1, math.random(100) do
 				noise[i] = string.char(math.random(0, 255))
 			end
-			local tls = c.newtls(seed % 2 == 0 and "client" or "server", server())
+			local tls = c.newtls(seed % 2 == 0 and "client" or "server", ctx)
 			pcall(tls.handshake, tls, table.concat(noise))
 			pcall(tls.read, tls, table.concat(noise))
 			pcall(tls.write, tls, "x")
@@ -161,6 +162,32 @@ describe("https", function()
 			size = size + #piece
 		end
 		assert.equal(5000000, size)
+	end)
+
+	it("works with helpers put together by hand, as projects do it", function()
+		local ctx = tlshelper.newctx()
+		ctx:set_cert(pem "localhost")
+		local port = web.listen(function(id)
+			socket.start(id)
+			local tls = tlshelper.newtls("server", ctx)
+			local init, close = tlshelper.init_responsefunc(id, tls), tlshelper.closefunc(tls)
+			init()
+			local code, url = httpd.read_request(tlshelper.readfunc(id, tls), 8192)
+			httpd.write_response(tlshelper.writefunc(id, tls), code, url)
+			socket.close(id)
+			close()
+		end)
+		assert.same({ 200, "/by-hand" }, { httpc.get("https://127.0.0.1:" .. port, "/by-hand") })
+		local fd = socket.open("127.0.0.1", port)
+		local tls = tlshelper.newtls("client", tlshelper.newctx())
+		tlshelper.init_requestfunc(fd, tls)("localhost")
+		tlshelper.writefunc(fd, tls) "GET /x HTTP/1.1\r\n\r\n"
+		local read = tlshelper.readfunc(fd, tls)
+		assert.equal("HTTP/1.1 ", read(9))
+		assert.equal("200 OK", read(6))
+		assert.truthy(tlshelper.readallfunc(fd, tls)():find "/x$" or read():find "/x$")
+		tlshelper.closefunc(tls)()
+		socket.close(fd)
 	end)
 
 	it("keeps connections", function()

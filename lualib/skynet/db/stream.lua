@@ -21,13 +21,7 @@ local stream = {}
 -- Some more bytes from the server.
 local function more(sock)
 	local fill = sock.fill
-	local data
-	if fill then
-		data = fill()
-	else
-		data = socket.read(sock[1])
-	end
-	return data or error(socket_error, 0)
+	return fill and fill() or not fill and socket.read(sock[1]) or error(socket_error, 0)
 end
 
 -- Exactly n bytes from the server; the buffer is empty.
@@ -110,10 +104,76 @@ end
 ---@param sock table
 ---@param data string
 function stream.write(sock, data)
+	local ok
 	if sock.write then
-		sock:write(data)
-	elseif not socket.write(sock[1], data) then
+		ok = sock:write(data)
+	else
+		ok = socket.write(sock[1], data)
+	end
+	if not ok then
 		error(socket_error, 0)
+	end
+end
+
+---------------------------------------------------------------------------------------------
+-- TLS
+
+---@class skynet.db.stream.tls
+---@field verify boolean|nil    false: any certificate will do (default: it's checked)
+---@field cafile string|nil     PEM: authorities to trust (default: the system's)
+---@field capath string|nil     a folder of them
+---@field certfile string|nil   PEM: our own certificate, for servers that ask for one
+---@field keyfile string|nil
+---@field hostname string|nil   what the certificate must be for (default: the host)
+
+local contexts = setmetatable({}, { __mode = "k" }) -- options -> context
+
+local function context_of(tlshelper, options)
+	local ctx = contexts[options]
+	if not ctx then
+		ctx = tlshelper.newctx()
+		if options.verify ~= false then
+			ctx:set_verify(options.cafile, options.capath)
+		end
+		if options.certfile then
+			ctx:set_cert(options.certfile, options.keyfile)
+		end
+		contexts[options] = ctx
+	end
+	return ctx
+end
+
+-- Errors of the TLS library are texts; a lost connection is one object for all who use channels.
+local function channel_error(err)
+	return type(err) == "string" and err or socket_error
+end
+
+local defaults = {}
+
+--- Begin TLS on a connection, as its client: from now on everything goes through it.
+--- Needs `enablessl = true` in the config. Raises what the handshake fails with.
+---@param sock table
+---@param options boolean|skynet.db.stream.tls  true: the defaults
+---@param host string
+function stream.secure(sock, options, host)
+	local tlshelper = require "http.tlshelper"
+	options = options == true and defaults or options
+	local id = sock[1]
+	if stream.peek(sock) then
+		error("the server sent more than it may before TLS", 0)
+	end
+	local tls = tlshelper.newtls("client", context_of(tlshelper, options), options.hostname or host)
+	local ok, err = pcall(tlshelper.init_requestfunc(id, tls))
+	if not ok then
+		error(channel_error(err), 0)
+	end
+	local read, write = tlshelper.readfunc(id, tls), tlshelper.writefunc(id, tls)
+	sock.fill = function()
+		local fine, data = pcall(read)
+		return fine and data or error(channel_error(data), 0)
+	end
+	sock.write = function(_, data)
+		return (pcall(write, data))
 	end
 end
 
