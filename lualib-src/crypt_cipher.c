@@ -44,7 +44,7 @@ check_padding(lua_State *L) {
 static void
 run_blocks(const char *from, char *to, size_t blocks, DES_key_schedule *schedule, int direction) {
 	for (size_t i = 0; i < blocks; i++) {
-		DES_cblock in, out;
+		DES_cblock in = {0}, out;
 		memcpy(in, from + i * BLOCK, BLOCK);
 		DES_ecb_encrypt(&in, &out, schedule, direction);
 		memcpy(to + i * BLOCK, out, BLOCK);

@@ -1,4 +1,10 @@
-/* Encodings of module crypt: hexadecimal, base64, and the exclusive or of strings. */
+/*
+ * Encodings of module crypt: hexadecimal, base64, and the exclusive or of strings.
+ *
+ * Decoders refuse what isn't an encoding, with one tolerance of old: base64 may be mixed with
+ * white space and other foreign characters, as long as a proper character follows, and may lack
+ * its padding. No data of their own; every result is at most twice as long as its input.
+ */
 #include "crypt.h"
 
 #include <lauxlib.h>
@@ -118,7 +124,7 @@ read_group(const char **p, const char *end, int v[4]) {
 	return found;
 }
 
-/* Bytes of a group, or -1 when it isn't one: 2 to 4 values, padding at its end, no bits left over. */
+/* Bytes of a group; -1 when it isn't one: 2 to 4 values, then padding, and no bits left over. */
 static int
 group_bytes(const int v[4], char out[3]) {
 	if (v[0] < 0 || v[1] < 0 || (v[2] < 0 && v[3] >= 0))

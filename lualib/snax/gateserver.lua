@@ -18,7 +18,7 @@ local closing = {} -- fd of a former listener -> true, until its CLOSE
 local listener = { accepted = 0 }
 local frames -- netpack's queue
 
-local LINGER = 6000 -- centiseconds
+local DEFAULT_LINGER = 6000 -- centiseconds
 
 --- Start reading from a client.
 ---@param fd integer
@@ -45,6 +45,7 @@ local function listen(conf)
 	skynet.error("Listen on " .. address .. (port and " " .. port or ""))
 	listener.max = conf.maxclient or 1024
 	listener.nodelay = conf.nodelay
+	listener.linger = conf.linger or DEFAULT_LINGER
 	listener.fd = driver.listen(address, port, conf.backlog)
 	listener.opener = coroutine.running()
 	skynet.wait(listener.opener)
@@ -59,13 +60,13 @@ local function listen(conf)
 end
 
 -- A peer has gone and its handler keeps the descriptor, maybe to write what is left. One that
--- forgets to close it loses it after LINGER.
+-- forgets to close it loses it after a while.
 local function sweep()
 	local now, waiting = skynet.now(), false
 	for fd, since in pairs(ended) do
 		if clients[fd] == nil then
 			ended[fd] = nil
-		elseif now - since >= LINGER then
+		elseif now - since >= listener.linger then
 			gateserver.closeclient(fd)
 		else
 			waiting = true
@@ -73,7 +74,7 @@ local function sweep()
 	end
 	sweeping = waiting
 	if waiting then
-		skynet.timeout(LINGER // 2, sweep)
+		skynet.timeout(listener.linger // 2 + 1, sweep)
 	end
 end
 
@@ -82,7 +83,7 @@ local function linger(fd)
 	ended[fd] = skynet.now()
 	if not sweeping then
 		sweeping = true
-		skynet.timeout(LINGER // 2, sweep)
+		skynet.timeout(listener.linger // 2 + 1, sweep)
 	end
 end
 
@@ -186,6 +187,9 @@ end
 --- Run a gate. The handler needs connect(fd, addr) and message(fd, msg, sz), and may have
 --- disconnect(fd), error(fd, text), warning(fd, kilobytes), open(source, conf),
 --- command(cmd, source, ...); embed = true leaves starting the service to the caller.
+--- The lua command open(conf) takes address ("0.0.0.0"), port, maxclient (1024), nodelay, backlog
+--- (32) and linger: how long, in centiseconds, a client whose peer has closed is kept for a
+--- closeclient (6,000).
 ---@param handler table
 function gateserver.start(handler)
 	assert(handler.message, "a gate's handler needs message(fd, msg, sz)")

@@ -181,7 +181,8 @@ local function run_master(conf)
 		slaves[i] = { number = i, busy = 0, handle = skynet.newservice(SERVICE_NAME) }
 	end
 	local choose = chooser(slaves)
-	local host, port = conf.host or "0.0.0.0", assert(tonumber(conf.port), "loginserver needs a port")
+	local host = conf.host or "0.0.0.0"
+	local port = assert(tonumber(conf.port), "loginserver needs a port")
 
 	skynet.dispatch("lua", function(_, _, cmd, ...)
 		skynet.ret(skynet.pack(conf.command_handler(cmd, ...)))

@@ -7,9 +7,12 @@
 -- runs only for those that it hasn't seen.
 --
 -- Data: `online`, user by name; `connected`, user by descriptor; `waiting`, address by descriptor
--- of who hasn't shown himself yet. A user has `answers`: session -> { fd = who is to get it, asked =
--- index of the connection that asked last, again = the same if it asked while the handler ran, body
--- = the frame once there is one, stamp = its age as a count of answers }.
+-- of who hasn't shown himself yet. A user has `answers`: session -> {
+--   fd = who is to get it,
+--   asked = index of the connection that asked last,
+--   again = the same, if it asked while the handler ran,
+--   body = the frame, once there is one,
+--   stamp = its age as a count of answers }.
 
 local crypt = require "skynet.crypt"
 local driver = require "skynet.socketdriver"
@@ -319,8 +322,8 @@ end
 --- lua commands login, logout and kick, whose results they return;
 --- request_handler(username, text): the answer to a request, at most 65,530 bytes, nil for an
 --- empty one; may block;
---- register_handler(servername, gate): called when the gate has opened, its results are the reply;
---- gate.address and gate.port are where it listens;
+--- register_handler(servername, gate): called when the gate has opened; its results are the
+--- reply; gate.address and gate.port are where it listens;
 --- disconnect_handler(username): optional, the user's newest connection has ended;
 --- expired_number: how many answers are kept for a user at least (128);
 --- handshake_timeout: centiseconds a client has for its first frame (1,500).

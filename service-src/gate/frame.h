@@ -24,8 +24,8 @@ enum frame_result {
 };
 
 /*
- * Cut the next frame that isn't empty. `header` is 2 or 4: the size of the length. Moves *data and
- * *size past what it used. FRAME_READY stores the body, a block that the caller owns.
+ * Cut the next frame that isn't empty. `header` is 2 or 4: the size of the length. Moves *data
+ * and *size past what it used. FRAME_READY stores the body, a block that the caller owns.
  */
 enum frame_result frame_next(struct frame_input *in, int header, const uint8_t **data,
                              size_t *size, uint8_t **body, size_t *body_size);

@@ -2,11 +2,11 @@
  * The gate service: listens, cuts each client's stream into frames, and carries them to agents.
  *
  * Launched with "<S|L> <watchdog|!> <[host:]port> <client message type> <max connections>". It's
- * controlled by text messages (see control) and tells its watchdog in text what happens: "<id>
- * open <id> <peer>:0", "<id> close", "<id> data <bytes>". A frame goes, as a message of the client
- * type whose session is the connection's id, to the broker if there is one, else to the
- * connection's agent, else as "data" to the watchdog. A message of the client type to the gate
- * is written out: its last four bytes are the id, little-endian.
+ * controlled by text messages (see control) and tells its watchdog in text what happens:
+ * "<id> open <id> <peer>:0", "<id> close", "<id> data <bytes>". A frame goes, as a message of
+ * the client type whose session is the connection's id, to the broker if there is one, else to
+ * the connection's agent, else as "data" to the watchdog. A message of the client type to the
+ * gate is written out: its last four bytes are the id, little-endian.
  *
  * Data it owns: a hash of connections by id, each with its unfinished frame. A connection is in
  * the hash from its accept to its close or error. Everything runs in the service's callback,
@@ -335,7 +335,9 @@ write_out(struct gate *g, uint32_t source, const void *msg, size_t sz) {
 		return 0;
 	}
 	const uint8_t *p = (const uint8_t *)msg + sz - 4;
-	uint32_t id = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+	uint32_t id = 0;
+	for (int i = 3; i >= 0; i--)
+		id = id << 8 | p[i];
 	if (find(g, (int)id) == NULL) {
 		skynet_error(g->ctx, "Invalid client id %d from %x", (int)id, source);
 		return 0;

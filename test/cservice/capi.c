@@ -242,7 +242,8 @@ op_locks(struct capi *c, char **arg, int n) {
 	(void)arg;
 	(void)n;
 	ATOM_INIT(&i, 1);
-	CHECK(ATOM_FINC(&i) == 1 && ATOM_FDEC(&i) == 2 && ATOM_FADD(&i, 6) == 1 && ATOM_FSUB(&i, 2) == 7);
+	CHECK(ATOM_FINC(&i) == 1 && ATOM_FDEC(&i) == 2);
+	CHECK(ATOM_FADD(&i, 6) == 1 && ATOM_FSUB(&i, 2) == 7);
 	CHECK(ATOM_FAND(&i, 4) == 5 && ATOM_LOAD(&i) == 4);
 	while (!ATOM_CAS(&i, 4, 9))
 		continue;

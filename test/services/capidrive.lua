@@ -17,7 +17,7 @@ skynet.register_protocol {
 
 skynet.register_protocol { name = "client", id = skynet.PTYPE_CLIENT, unpack = skynet.tostring,
 	dispatch = function(_, source)
-		print(("monitor: %x"):format(source))
+		skynet.error(("monitor: %x"):format(source))
 	end }
 
 local parameter = ...
@@ -44,7 +44,6 @@ function orders.signal(n)
 end
 
 skynet.start(function()
-	io.stdout:setvbuf "line"
 	capi = assert(skynet.launch("capi", parameter))
 	skynet.fork(function()
 		local stdin = socket.stdin()
@@ -64,8 +63,9 @@ skynet.start(function()
 			else
 				result = skynet.call(capi, "text", table.unpack(words, 2))
 			end
-			print(("=%s [%s]"):format(tag, result))
+			-- by way of the logger, so that lines of other services come before or behind
+			skynet.error(("=%s [%s]"):format(tag, result))
 		end
 	end)
-	print "ready for orders"
+	skynet.error "ready for orders"
 end)

@@ -1,12 +1,13 @@
---- Watchdog of a Lua gate under test. Argument 1 is maxclient. What a client sends while the
---- watchdog gets its frames decides: "agent" forwards it to an agent, "self" to this service with
---- a source of its own, "kick" closes it, "flood" sends it frames it may never read; anything
---- else comes back.
+--- Watchdog of a Lua gate under test. Arguments: maxclient, linger. It never kicks on its own.
+--- What a client sends while the watchdog gets its frames decides: "agent" forwards it to an
+--- agent, "self" to this service with a source of its own, "kick" closes it, "flood" sends it
+--- frames it may never read; anything else comes back.
 
 local skynet = require "skynet"
 local socketdriver = require "skynet.socketdriver"
 
-local maxclient = tonumber((...)) or 64
+local maxclient, linger = ...
+maxclient = tonumber(maxclient) or 64
 local gate
 local source_ok
 
@@ -135,7 +136,13 @@ skynet.start(function()
 	end)
 	local ok = pcall(skynet.call, gate, "lua", "open", { address = "8.8.8.8", port = 1 })
 	assert(not ok, "a gate can't listen there")
-	local address, port = skynet.call(gate, "lua", "open",
-		{ address = "127.0.0.1", port = 0, maxclient = maxclient, nodelay = true, backlog = 1024 })
+	local address, port = skynet.call(gate, "lua", "open", {
+		address = "127.0.0.1",
+		port = 0,
+		maxclient = maxclient,
+		nodelay = true,
+		backlog = 1024,
+		linger = tonumber(linger),
+	})
 	print(("listening at %s port %d"):format(address, port))
 end)

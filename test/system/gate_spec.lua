@@ -128,8 +128,8 @@ local function common(start_gate, width, warning)
 end
 
 describe("the Lua gate", function()
-	local function lua_gate(maxclient)
-		return start("gatewatch", maxclient)
+	local function lua_gate(maxclient, linger)
+		return start("gatewatch", maxclient, linger)
 	end
 	common(lua_gate, 2, "warning %d+ %d+")
 
@@ -174,6 +174,38 @@ describe("the Lua gate", function()
 		local c = framed.connect(n.port)
 		assert.equal("forwarded", c:ask "self")
 		assert.equal("self hi true", c:ask "hi")
+		n:kill()
+	end)
+
+	it("closes a client that its watchdog forgets", function()
+		local n = lua_gate(64, 20)
+		local function descriptors()
+			local count = 0
+			for _ in io.popen("ls /proc/" .. n.pid .. "/fd"):lines() do
+				count = count + 1
+			end
+			return count
+		end
+		local c = framed.connect(n.port)
+		c:ask "x"
+		local before = descriptors()
+		for _ = 1, 20 do
+			local d = framed.connect(n.port)
+			assert.equal("y", d:ask "y")
+			d:close()
+		end
+		node.eventually(function()
+			return descriptors() <= before
+		end)
+		assert.equal("still", c:ask "still")
+		n:kill()
+	end)
+
+	it("says where it listens, and why it can't", function()
+		local n = lua_gate(8)
+		n:expect "Listen on 8%.8%.8%.8 1\n"
+		n:expect "Listen on 127%.0%.0%.1 0\n"
+		n:expect "Listen error"
 		n:kill()
 	end)
 

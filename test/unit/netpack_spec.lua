@@ -3,7 +3,6 @@
 local driver = require "skynet.socketdriver"
 local memory = require "skynet.memory"
 local netpack = require "skynet.netpack"
-local skynet = require "skynet"
 
 local DATA, CONNECT, CLOSE, ACCEPT, ERROR, UDP, WARNING = 1, 2, 3, 4, 5, 6, 7
 
@@ -80,19 +79,21 @@ describe("netpack.filter", function()
 	end)
 
 	it("joins frames over chunks as specified", function()
-		local q, what, fd, text = data(nil, 1, "\0\3ab")
+		local q, what = data(nil, 1, "\0\3ab")
 		assert.is_nil(what)
 		q, what = data(q, 1, "c\0\2x")
 		assert.equal("more", what)
 		assert.same({ 1, "abc" }, drain(q))
+		local fd, text
 		q, what, fd, text = data(q, 1, "y")
 		assert.same({ "data", 1, "xy" }, { what, fd, text })
 		netpack.clear(q)
 	end)
 
 	it("takes a header in two pieces, and keeps sockets apart", function()
-		local q, what, fd, text = data(nil, 1, "\0")
+		local q, what = data(nil, 1, "\0")
 		assert.is_nil(what)
+		local fd, text
 		q = data(q, 2, "\1")
 		q = data(q, 2, "\0" .. ("b"):rep(255))
 		q, what, fd, text = data(q, 1, "\1a")
