@@ -1,14 +1,14 @@
 /*
  * Units: trees of objects copied out of a state, to be shared by all.
  *
- * A unit is built by one thread, from a state it owns, and published by whoever asked for it
- * (with a lock or a release store); after that nothing in it changes, its count of references
- * excepted. All its objects lie in a few chunks that are freed together.
+ * A unit is built by one thread, from a state it owns, and published by whoever asked for
+ * it (with a lock or a release store); after that nothing in it changes, its count of
+ * references excepted. All its objects lie in a few chunks that are freed together.
  *
- * A shared table is laid out so that reading never writes to it: the array part has its real
- * size and ends with a value, so the length hint stays; the flags of absent metamethods are
- * filled in. Nothing else than what was found in the original is kept of it: metatables,
- * userdata, threads and functions with upvalues are refused.
+ * A shared table is laid out so that reading never writes to it: the array part has its
+ * real size and ends with a value, so the length hint stays; the flags of absent
+ * metamethods are filled in. Nothing else than what was found in the original is kept of
+ * it: metatables, userdata, threads and functions with upvalues are refused.
  */
 #define lshare_c
 #define LUA_CORE
@@ -44,7 +44,7 @@ struct builder {
 	struct pair {
 		Table *from;
 		Frozen *to;
-	} *tables; /* all tables met; those from `done` on wait to be filled */
+	} * tables; /* all tables met; those from `done` on wait to be filled */
 	size_t ntables, captables, done;
 	size_t capstrings;
 	const char *why; /* it can't be shared */
@@ -238,10 +238,12 @@ copyproto(struct builder *b, const Proto *src, int depth) {
 	if (copyarray(b, &f->k, src->k, f->sizek, sizeof(*f->k)) != 0 ||
 	    copyarray(b, &f->code, src->code, f->sizecode, sizeof(*f->code)) != 0 ||
 	    copyarray(b, &f->p, src->p, f->sizep, sizeof(Proto *)) != 0 ||
-	    copyarray(b, &f->upvalues, src->upvalues, f->sizeupvalues, sizeof(Upvaldesc)) != 0 ||
-	    copyarray(b, &f->lineinfo, src->lineinfo, f->sizelineinfo, sizeof(ls_byte)) != 0 ||
+	    copyarray(b, &f->upvalues, src->upvalues, f->sizeupvalues,
+		      sizeof(Upvaldesc)) != 0 ||
+	    copyarray(b, &f->lineinfo, src->lineinfo, f->sizelineinfo,
+	              sizeof(ls_byte)) != 0 ||
 	    copyarray(b, &f->abslineinfo, src->abslineinfo, f->sizeabslineinfo,
-	              sizeof(AbsLineInfo)) != 0 ||
+		      sizeof(AbsLineInfo)) != 0 ||
 	    copyarray(b, &f->locvars, src->locvars, f->sizelocvars, sizeof(LocVar)) != 0)
 		return NULL;
 	if (copyconstants(b, f) != 0 || copynames(b, f) != 0)
@@ -254,7 +256,7 @@ copyproto(struct builder *b, const Proto *src, int depth) {
 	return f;
 }
 
-/* A function value: without upvalues there is nothing in it that could differ between states. */
+/* A function value: without upvalues, there is nothing in it that states change. */
 static int
 copyclosure(struct builder *b, TValue *to, LClosure *src) {
 	LClosure *cl = copied(b, src);
@@ -315,7 +317,8 @@ reserve(struct builder *b, Table *from, Frozen *parent, const TValue *key) {
 
 /* Copy one value of the table `parent`, found there under `key` (a copy already). */
 static int
-copyvalue(struct builder *b, TValue *to, const TValue *from, Frozen *parent, const TValue *key) {
+copyvalue(struct builder *b, TValue *to, const TValue *from, Frozen *parent,
+	  const TValue *key) {
 	switch (ttype(from)) {
 	case LUA_TSTRING: {
 		TString *ts = copystring(b, tsvalue(from));
@@ -401,7 +404,8 @@ fillnodes(struct builder *b, Frozen *to, Table *from) {
 		if (copyvalue(b, &key, &orig, to, NULL) != 0 ||
 		    copyvalue(b, &value, gval(n), to, &key) != 0)
 			return -1;
-		luaH_set(b->L, &to->t, &key, &value); /* there's room: it doesn't rehash */
+		luaH_set(b->L, &to->t, &key,
+			 &value); /* there's room: it doesn't rehash */
 	}
 	return 0;
 }
@@ -448,7 +452,8 @@ begin(struct builder *b, lua_State *L) {
 	return 0;
 }
 
-/* Returns the unit, or NULL when something failed; in either case nothing else is left. */
+/* Returns the unit, or NULL when something failed; in either case nothing else is left.
+ */
 static lua_Shared *
 end(struct builder *b) {
 	lua_Shared *u = b->unit;
@@ -468,8 +473,9 @@ end(struct builder *b) {
 }
 
 /*
- * Share the prototype of the Lua function at idx, with all that is in it. The function itself
- * isn't touched. The caller owns the reference it gets. NULL: no memory, or not a Lua function.
+ * Share the prototype of the Lua function at idx, with all that is in it. The function
+ * itself isn't touched. The caller owns the reference it gets. NULL: no memory, or not a
+ * Lua function.
  */
 LUA_API lua_Shared *
 lua_sharecode(lua_State *L, int idx) {
@@ -486,8 +492,8 @@ lua_sharecode(lua_State *L, int idx) {
 }
 
 /*
- * Share a copy of the table at idx and of all it refers to. The caller owns the reference it
- * gets. NULL: it can't be shared; `why` gets a text that lives for ever.
+ * Share a copy of the table at idx and of all it refers to. The caller owns the reference
+ * it gets. NULL: it can't be shared; `why` gets a text that lives for ever.
  */
 LUA_API lua_Shared *
 lua_sharetable(lua_State *L, int idx, const char **why) {
@@ -521,7 +527,8 @@ lua_dropshared(lua_Shared *u) {
 		freeunit(u);
 }
 
-/* Any thread. The owner has something newer: states may drop it once they don't use it. */
+/* Any thread. The owner has something newer: states may drop it once they don't use it.
+ */
 LUA_API void
 lua_retireshared(lua_Shared *u) {
 	/* relaxed: a hint for the next full collection */

@@ -1,14 +1,15 @@
 /*
  * The short strings of shared units, one object for each content, and the random seed.
  *
- * All states hash with the same seed, so a string has the same hash everywhere. A unit takes its
- * short strings from the table here; so two shared strings are equal only if they are the same
- * object, and just a shared and a private one must be compared by content. Strings are counted:
- * by the units that refer to them, and by states that still use one whose unit is gone.
+ * All states hash with the same seed, so a string has the same hash everywhere. A unit
+ * takes its short strings from the table here; so two shared strings are equal only if
+ * they are the same object, and just a shared and a private one must be compared by
+ * content. Strings are counted: by the units that refer to them, and by states that still
+ * use one whose unit is gone.
  *
- * Any thread; one lock, held for one look-up or for a list of strings to drop. Reading a string
- * that one has a reference to needs no lock: nothing in it but its chain, which only this file
- * uses, ever changes.
+ * Any thread; one lock, held for one look-up or for a list of strings to drop. Reading a
+ * string that one has a reference to needs no lock: nothing in it but its chain, which
+ * only this file uses, ever changes.
  */
 #define lsharestr_c
 #define LUA_CORE
@@ -30,7 +31,8 @@ struct SharedString {
 	TString ts;
 };
 
-#define holderof(t) ((struct SharedString *)(void *)((char *)(t) - offsetof(struct SharedString, ts)))
+#define holderof(t)                                                                      \
+	((struct SharedString *)(void *)((char *)(t)-offsetof(struct SharedString, ts)))
 
 static struct {
 	pthread_mutex_t lock;
@@ -44,7 +46,7 @@ _Atomic(TString **) luaE_pool;
 int
 luaS_eqshrstr(const TString *a, const TString *b) {
 	return a->shrlen == b->shrlen && (isshared(a) || isshared(b)) &&
-		memcmp(a->contents, b->contents, a->shrlen) == 0;
+	       memcmp(a->contents, b->contents, a->shrlen) == 0;
 }
 
 static void
@@ -90,7 +92,7 @@ static TString *
 lookup(const TString *src) {
 	TString *ts = strings.chain[src->hash & (strings.size - 1)];
 	while (ts && !(ts->hash == src->hash && ts->shrlen == src->shrlen &&
-	               memcmp(ts->contents, src->contents, ts->shrlen) == 0))
+		       memcmp(ts->contents, src->contents, ts->shrlen) == 0))
 		ts = ts->u.hnext;
 	return ts;
 }
@@ -167,7 +169,8 @@ collect(lua_State *L, TString **pool) {
 	int room = POOLSIZE / 2;
 	for (int i = 0; i < tb->size; i++) {
 		for (TString *ts = tb->hash[i]; ts && room > 0; ts = ts->u.hnext) {
-			TString *shared = luaE_internshared(ts); /* a reference that is never dropped */
+			TString *shared = luaE_internshared(
+				ts); /* a reference that is never dropped */
 			if (shared == NULL)
 				return;
 			unsigned at = shared->hash % POOLSIZE;

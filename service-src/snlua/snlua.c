@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define MEMORY_WARNING ((size_t)1024 * 1024 * 32)
+#define FIRST_GC 16 /* KB a service may allocate after its start before it collects */
 #define PARAM_KEY "snlua_param"
 
 static void *
@@ -67,6 +68,7 @@ preload(lua_State *L, const char *name, lua_CFunction open) {
 static int
 open_environment(lua_State *L) {
 	struct snlua *l = lua_touserdata(L, 1);
+	lua_gc(L, LUA_GCGEN, 0, 0); /* it collects: so while there is next to nothing */
 	lua_pushboolean(L, 1);
 	lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
 	luaL_openlibs(L);
@@ -84,7 +86,6 @@ open_environment(lua_State *L) {
 	preload(L, "skynet.codecache", luaopen_cache);
 	lua_settop(L, 0);
 
-	lua_gc(L, LUA_GCGEN, 0, 0);
 	set_global(L, "LUA_PATH", option("lua_path", "./lualib/?.lua;./lualib/?/init.lua"));
 	set_global(L, "LUA_CPATH", option("lua_cpath", "./luaclib/?.so"));
 	set_global(L, "LUA_SERVICE", option("luaservice", "./service/?.lua"));
@@ -133,6 +134,7 @@ start_vm(struct snlua *l, const char *param, size_t sz) {
 	if (run_loader(l, param, sz) != 0)
 		return -1;
 	lua_gc(L, LUA_GCRESTART, 0);
+	lua_gc(L, LUA_GCSTEP, -FIRST_GC); /* else at once, for next to no garbage */
 	return 0;
 }
 
