@@ -46,7 +46,6 @@ struct builder {
 		Frozen *to;
 	} * tables; /* all tables met; those from `done` on wait to be filled */
 	size_t ntables, captables, done;
-	size_t capstrings;
 	const char *why; /* it can't be shared */
 };
 
@@ -79,7 +78,7 @@ take(struct builder *b, size_t n, size_t size) {
 			room = CHUNK_MAX;
 		if (room < sz)
 			room = sz;
-		c = malloc(sizeof(*c) + room);
+		c = luaE_sharedalloc(NULL, 0, sizeof(*c) + room);
 		if (c == NULL) {
 			fail(b, NO_MEMORY);
 			return NULL;
@@ -135,17 +134,19 @@ remember(struct builder *b, const void *from, void *copy) {
 /* Make the unit an owner of the interned string. */
 static int
 own(struct builder *b, TString *ts) {
-	if (b->unit->nstrings == b->capstrings) {
-		size_t cap = b->capstrings ? b->capstrings * 2 : 16;
-		TString **list = realloc(b->unit->strings, cap * sizeof(*list));
+	lua_Shared *u = b->unit;
+	if (u->nstrings == u->capstrings) {
+		size_t cap = u->capstrings ? u->capstrings * 2 : 16;
+		TString **list = luaE_sharedalloc(u->strings, u->capstrings * sizeof(*list),
+		                                  cap * sizeof(*list));
 		if (list == NULL) {
 			luaE_dropstrings(&ts, 1);
 			return fail(b, NO_MEMORY);
 		}
-		b->unit->strings = list;
-		b->capstrings = cap;
+		u->strings = list;
+		u->capstrings = cap;
 	}
-	b->unit->strings[b->unit->nstrings++] = ts;
+	u->strings[u->nstrings++] = ts;
 	return 0;
 }
 
@@ -431,21 +432,22 @@ filltable(struct builder *b, Frozen *to, Table *from) {
 static void
 freeunit(lua_Shared *u) {
 	luaE_dropstrings(u->strings, u->nstrings);
-	free(u->strings);
+	luaE_sharedalloc(u->strings, u->capstrings * sizeof(*u->strings), 0);
 	while (u->chunks) {
 		struct SharedChunk *next = u->chunks->next;
-		free(u->chunks);
+		luaE_sharedalloc(u->chunks, sizeof(*u->chunks) + u->chunks->size, 0);
 		u->chunks = next;
 	}
-	free(u);
+	luaE_sharedalloc(u, sizeof(*u), 0);
 }
 
 static int
 begin(struct builder *b, lua_State *L) {
 	*b = (struct builder){.L = L};
-	b->unit = calloc(1, sizeof(*b->unit));
+	b->unit = luaE_sharedalloc(NULL, 0, sizeof(*b->unit));
 	if (b->unit == NULL)
 		return fail(b, NO_MEMORY);
+	memset(b->unit, 0, sizeof(*b->unit));
 	atomic_init(&b->unit->refs, 1);
 	atomic_init(&b->unit->retired, 0);
 	b->unit->size = sizeof(*b->unit);
@@ -463,12 +465,16 @@ end(struct builder *b) {
 		freeunit(u);
 		return NULL;
 	}
-	if (u && u->nstrings > 0 && u->nstrings < b->capstrings) {
-		TString **list = realloc(u->strings, u->nstrings * sizeof(*list));
-		u->strings = list ? list : u->strings;
+	if (u && u->nstrings > 0 && u->nstrings < u->capstrings) {
+		TString **list = luaE_sharedalloc(u->strings, u->capstrings * sizeof(*list),
+		                                  u->nstrings * sizeof(*list));
+		if (list) {
+			u->strings = list;
+			u->capstrings = u->nstrings;
+		}
 	}
 	if (u)
-		u->size += u->nstrings * sizeof(*u->strings);
+		u->size += u->capstrings * sizeof(*u->strings);
 	return u;
 }
 

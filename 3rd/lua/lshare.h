@@ -50,6 +50,9 @@ LUAI_FUNC void luaE_mapfree(struct PtrMap *m);
 
 /* ---- lsharestr.c: any thread ---- */
 
+/* Blocks of shared objects: as lua_Alloc does it. Sizes must be true. */
+LUAI_FUNC void *luaE_sharedalloc(void *p, size_t osize, size_t nsize);
+
 /*
  * The shared string with the content of `ts`, a short string; the caller gets a
  * reference. NULL: no memory.
@@ -98,6 +101,7 @@ struct lua_Shared {
 	GCObject *root;     /* Proto or Frozen */
 	size_t size;
 	size_t nstrings;
+	size_t capstrings;
 	TString **strings; /* interned ones it refers to, each once */
 	struct SharedChunk *chunks;
 };

@@ -42,6 +42,35 @@ static struct {
 
 _Atomic(TString **) luaE_pool;
 
+static void *
+allocate(void *ud, void *p, size_t osize, size_t nsize) {
+	(void)ud;
+	(void)osize;
+	if (nsize == 0) {
+		free(p);
+		return NULL;
+	}
+	return realloc(p, nsize);
+}
+
+static lua_Alloc allocator = allocate;
+
+/*
+ * Use this allocator, with NULL as its first argument, for what is shared: it's made and freed
+ * by different threads. To be called before anything else of this interface.
+ */
+LUA_API void
+lua_setsharedalloc(lua_Alloc f) {
+	allocator = f;
+}
+
+void *
+luaE_sharedalloc(void *p, size_t osize, size_t nsize) {
+	if (p == NULL && nsize == 0)
+		return NULL;
+	return allocator(NULL, p, p ? osize : 0, nsize);
+}
+
 /* Slow part of eqshrstr: two objects with the same hash. */
 int
 luaS_eqshrstr(const TString *a, const TString *b) {
@@ -67,10 +96,14 @@ growtable(void) {
 	strings.size = size;
 }
 
+static size_t
+stringsize(const TString *ts) {
+	return offsetof(struct SharedString, ts) + offsetof(TString, contents) + ts->shrlen + 1u;
+}
+
 static TString *
 newshared(const TString *src) {
-	size_t head = offsetof(struct SharedString, ts) + offsetof(TString, contents);
-	struct SharedString *s = malloc(head + src->shrlen + 1u);
+	struct SharedString *s = luaE_sharedalloc(NULL, 0, stringsize(src));
 	if (s == NULL)
 		return NULL;
 	s->refs = 0;
@@ -128,7 +161,7 @@ unlinkstring(TString *ts) {
 		p = &(*p)->u.hnext;
 	*p = ts->u.hnext;
 	strings.n--;
-	free(holderof(ts));
+	luaE_sharedalloc(holderof(ts), stringsize(ts), 0);
 }
 
 void
@@ -144,17 +177,6 @@ luaE_dropstrings(TString **ts, size_t n) {
 /*
  * ---- strings common to all states ----
  */
-
-static void *
-allocate(void *ud, void *p, size_t osize, size_t nsize) {
-	(void)ud;
-	(void)osize;
-	if (nsize == 0) {
-		free(p);
-		return NULL;
-	}
-	return realloc(p, nsize);
-}
 
 static int
 openlibs(lua_State *L) {

@@ -16,6 +16,7 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,9 +179,23 @@ snlua_init(struct snlua *l, struct skynet_context *ctx, const char *param) {
 	return skynet_send(ctx, 0, handle, PTYPE_TEXT, 0, (void *)(param ? param : ""), sz) < 0;
 }
 
+/* Shared objects are charged to no service: one makes them, another frees them. */
+static void *
+allocate_shared(void *ud, void *ptr, size_t osize, size_t nsize) {
+	(void)ud;
+	return skynet_lalloc(ptr, osize, nsize);
+}
+
+static void
+init_sharing(void) {
+	lua_setsharedalloc(allocate_shared);
+	luaL_initcodecache();
+}
+
 struct snlua *
 snlua_create(void) {
-	luaL_initcodecache();
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, init_sharing);
 	struct snlua *l = skynet_calloc(1, sizeof(*l));
 	l->mem_report = MEMORY_WARNING;
 	l->L = lua_newstate(allocate, l);
