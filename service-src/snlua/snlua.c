@@ -21,7 +21,6 @@
 #include <string.h>
 
 #define MEMORY_WARNING ((size_t)1024 * 1024 * 32)
-#define FIRST_GC 16 /* KB a service may allocate after its start before it collects */
 #define PARAM_KEY "snlua_param"
 
 static void *
@@ -135,7 +134,6 @@ start_vm(struct snlua *l, const char *param, size_t sz) {
 	if (run_loader(l, param, sz) != 0)
 		return -1;
 	lua_gc(L, LUA_GCRESTART, 0);
-	lua_gc(L, LUA_GCSTEP, -FIRST_GC); /* else at once, for next to no garbage */
 	return 0;
 }
 
