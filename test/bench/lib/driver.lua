@@ -1,8 +1,8 @@
 --- The driver of `make bench`: starts a node for each program and run, collects the BENCH lines,
 --- and prints medians; with PEER, both runtimes' and their ratio with its spread.
 
-local programs = { "call", "pairs", "send", "wakeup", "start", "timer", "seri", "socket", "cluster" }
-local threads = { pairs = 2, send = 2, wakeup = 2, socket = 2, cluster = 2 } -- others: one worker
+local programs = { "call", "pairs", "send", "wakeup", "start", "timer", "seri", "socket", "cluster", "sharetable", "plain" }
+local threads = { sharetable = 2, pairs = 2, send = 2, wakeup = 2, socket = 2, cluster = 2 } -- others: one worker
 if #arg > 0 then
 	programs = arg
 end
