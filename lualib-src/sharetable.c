@@ -1,11 +1,12 @@
 /*
  * Module skynet.sharetable.core: versions of shared tables.
  *
- * A version is made by the sharetable service, from source that runs in a Lua state of its own
- * or from a table, and is known to other services by the address of its root. All versions that
- * the service keeps are in one registry, so that an address can be trusted only if it is there:
- * clone() of anything else is refused. A version's memory lives as long as the service keeps it
- * or some Lua state uses it (see lua_pushshared), whichever is longer.
+ * A version is made by the sharetable service, from source that runs in a Lua state of
+ * its own or from a table, and is known to other services by the address of its root. All
+ * versions that the service keeps are in one registry, so that an address can be trusted
+ * only if it is there: clone() of anything else is refused. A version's memory lives as
+ * long as the service keeps it or some Lua state uses it (see lua_pushshared), whichever
+ * is longer.
  *
  * Any worker; one lock, held to look an address up.
  */
@@ -131,12 +132,9 @@ matrix_retire(lua_State *L) {
 static struct matrix *
 new_matrix(lua_State *L) {
 	static const luaL_Reg methods[] = {
-		{"getptr", matrix_getptr},
-		{"size", matrix_size},
-		{"close", matrix_close},
-		{"retire", matrix_retire},
-		{"__gc", matrix_close},
-		{NULL, NULL},
+		{"getptr", matrix_getptr}, {"size", matrix_size},
+		{"close", matrix_close},   {"retire", matrix_retire},
+		{"__gc", matrix_close},    {NULL, NULL},
 	};
 	struct matrix *m = lua_newuserdatauv(L, sizeof(*m), 0);
 	memset(m, 0, sizeof(*m));
@@ -208,9 +206,11 @@ static int
 prepare(lua_State *S) {
 	const struct source *src = lua_touserdata(S, 1);
 	luaL_openlibs(S);
-	int status = src->text[0] == '@'
-		? luaL_loadfilex_(S, src->text + 1, NULL) /* as it is now: not the cached one */
-		: luaL_loadbuffer(S, src->text, src->sz, src->text);
+	int status =
+		src->text[0] == '@'
+			? luaL_loadfilex_(S, src->text + 1,
+					  NULL) /* as it is now: not the cached one */
+			: luaL_loadbuffer(S, src->text, src->sz, src->text);
 	if (status != LUA_OK)
 		return lua_error(S);
 	return 1;
@@ -231,7 +231,8 @@ static int
 raise(lua_State *L, struct matrix *m) {
 	size_t sz;
 	const char *text = lua_tolstring(m->scratch, -1, &sz);
-	lua_pushlstring(L, text ? text : "(no message)", text ? sz : strlen("(no message)"));
+	lua_pushlstring(L, text ? text : "(no message)",
+			text ? sz : strlen("(no message)"));
 	release(m);
 	return lua_error(L);
 }
@@ -319,7 +320,8 @@ lclone(lua_State *L) {
 	const void *root = check_root(L, 1);
 	lua_Shared *unit = look_up(root);
 	if (unit == NULL)
-		return luaL_error(L, "no shared table at %p: its version was deleted", root);
+		return luaL_error(L, "no shared table at %p: its version was deleted",
+				  root);
 	push_unit(L, unit);
 	return 1;
 }
@@ -361,7 +363,8 @@ lstackvalues(lua_State *L) {
 	if (!lua_checkstack(co, 1))
 		return luaL_error(L, "stack overflow");
 	if (co != L && lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar)) {
-		for (int i = 1; i <= lua_gettop(co); i++) { /* it hasn't started, or has ended */
+		for (int i = 1; i <= lua_gettop(co);
+		     i++) { /* it hasn't started, or has ended */
 			lua_pushvalue(co, i);
 			lua_xmove(co, L, 1);
 			lua_seti(L, 2, ++n);

@@ -1,14 +1,16 @@
 /*
  * The code cache: files are compiled once per process, and their prototypes are shared.
  *
- * luaL_loadfilex, and so loadfile, dofile and require, first look the file's name up here. What
- * a state gets is a function of its own over prototypes that all states share (lshare.h). A file
- * that isn't there is compiled in a state made for that, so that neither garbage nor the memory
- * of the code is charged to the caller; whoever wants the same file meanwhile waits. An error
- * isn't cached. clear() drops the cache's references: what no state uses any more is freed.
+ * luaL_loadfilex, and so loadfile, dofile and require, first look the file's name up
+ * here. What a state gets is a function of its own over prototypes that all states share
+ * (lshare.h). A file that isn't there is compiled in a state made for that, so that
+ * neither garbage nor the memory of the code is charged to the caller; whoever wants the
+ * same file meanwhile waits. An error isn't cached. clear() drops the cache's references:
+ * what no state uses any more is freed.
  *
- * The cache is off until luaL_initcodecache is called: a plain interpreter has none. Any thread;
- * one lock, held for a look-up. No thread waits while it compiles, so there is no deadlock.
+ * The cache is off until luaL_initcodecache is called: a plain interpreter has none. Any
+ * thread; one lock, held for a look-up. No thread waits while it compiles, so there is no
+ * deadlock.
  */
 #include "lua.h"
 
@@ -71,8 +73,9 @@ find_entry(const struct entry *e) {
 }
 
 /*
- * A reference to the unit of a file. NULL: the caller compiles it; if `mine` was asked for it
- * gets the entry to publish it in, which others wait for (or NULL: no memory for one).
+ * A reference to the unit of a file. NULL: the caller compiles it; if `mine` was asked
+ * for it gets the entry to publish it in, which others wait for (or NULL: no memory for
+ * one).
  */
 static lua_Shared *
 look_up(const char *name, struct entry **mine) {
@@ -102,8 +105,9 @@ look_up(const char *name, struct entry **mine) {
 }
 
 /*
- * End the compilation of an entry. Without a unit there was an error, and the entry goes. When
- * the cache was cleared meanwhile, what was compiled may be the old file: it isn't kept.
+ * End the compilation of an entry. Without a unit there was an error, and the entry goes.
+ * When the cache was cleared meanwhile, what was compiled may be the old file: it isn't
+ * kept.
  */
 static void
 publish(struct entry *e, lua_Shared *unit) {
@@ -170,7 +174,7 @@ compile(lua_State *S, const char *name, const char *mode, lua_Shared **unit) {
 	return status;
 }
 
-/* Push a function of the unit, in protected mode: whoever called us still holds a reference. */
+/* Push a function of the unit, in protected mode: our caller holds a reference. */
 static int
 push_unit(lua_State *L) {
 	lua_pushshared(L, lua_touserdata(L, 1));
@@ -181,7 +185,8 @@ static int
 push_message(lua_State *L) {
 	size_t sz;
 	const char *text = lua_tolstring(lua_touserdata(L, 1), -1, &sz);
-	lua_pushlstring(L, text ? text : "(no message)", text ? sz : strlen("(no message)"));
+	lua_pushlstring(L, text ? text : "(no message)",
+			text ? sz : strlen("(no message)"));
 	return 1;
 }
 
@@ -238,7 +243,7 @@ luaL_loadfilex(lua_State *L, const char *filename, const char *mode) {
 	return load_new(L, filename, mode, e);
 }
 
-/* Any thread: from now on files are shared, and states made from now on share common strings. */
+/* Any thread: from now on files are shared, and new states share common strings. */
 LUALIB_API void
 luaL_initcodecache(void) {
 	luaE_initpool();

@@ -1,8 +1,8 @@
 /*
  * A map from pointers to pointers: open addressing, linear probing, at most half full.
  *
- * Memory is the process's, not a state's: no allocation here can start a collection or raise.
- * Owned and used by one thread at a time.
+ * Memory is the process's, not a state's: no allocation here can start a collection or
+ * raise. Owned and used by one thread at a time.
  */
 #define lptrmap_c
 #define LUA_CORE

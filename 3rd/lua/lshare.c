@@ -1,14 +1,14 @@
 /*
  * Units: trees of objects copied out of a state, to be shared by all.
  *
- * A unit is built by one thread, from a state it owns, and published by whoever asked for it
- * (with a lock or a release store); after that nothing in it changes, its count of references
- * excepted. All its objects lie in a few chunks that are freed together.
+ * A unit is built by one thread, from a state it owns, and published by whoever asked for
+ * it (with a lock or a release store); after that nothing in it changes, its count of
+ * references excepted. All its objects lie in a few chunks that are freed together.
  *
- * A shared table is laid out so that reading never writes to it: the array part has its real
- * size and ends with a value, so the length hint stays; the flags of absent metamethods are
- * filled in. Nothing else than what was found in the original is kept of it: metatables,
- * userdata, threads and functions with upvalues are refused.
+ * A shared table is laid out so that reading never writes to it: the array part has its
+ * real size and ends with a value, so the length hint stays; the flags of absent
+ * metamethods are filled in. Nothing else than what was found in the original is kept of
+ * it: metatables, userdata, threads and functions with upvalues are refused.
  */
 #define lshare_c
 #define LUA_CORE
@@ -44,9 +44,8 @@ struct builder {
 	struct pair {
 		Table *from;
 		Frozen *to;
-	} *tables; /* all tables met; those from `done` on wait to be filled */
+	} * tables; /* all tables met; those from `done` on wait to be filled */
 	size_t ntables, captables, done;
-	size_t capstrings;
 	const char *why; /* it can't be shared */
 };
 
@@ -79,7 +78,7 @@ take(struct builder *b, size_t n, size_t size) {
 			room = CHUNK_MAX;
 		if (room < sz)
 			room = sz;
-		c = malloc(sizeof(*c) + room);
+		c = luaE_sharedalloc(NULL, 0, sizeof(*c) + room);
 		if (c == NULL) {
 			fail(b, NO_MEMORY);
 			return NULL;
@@ -135,17 +134,19 @@ remember(struct builder *b, const void *from, void *copy) {
 /* Make the unit an owner of the interned string. */
 static int
 own(struct builder *b, TString *ts) {
-	if (b->unit->nstrings == b->capstrings) {
-		size_t cap = b->capstrings ? b->capstrings * 2 : 16;
-		TString **list = realloc(b->unit->strings, cap * sizeof(*list));
+	lua_Shared *u = b->unit;
+	if (u->nstrings == u->capstrings) {
+		size_t cap = u->capstrings ? u->capstrings * 2 : 16;
+		TString **list = luaE_sharedalloc(u->strings, u->capstrings * sizeof(*list),
+		                                  cap * sizeof(*list));
 		if (list == NULL) {
 			luaE_dropstrings(&ts, 1);
 			return fail(b, NO_MEMORY);
 		}
-		b->unit->strings = list;
-		b->capstrings = cap;
+		u->strings = list;
+		u->capstrings = cap;
 	}
-	b->unit->strings[b->unit->nstrings++] = ts;
+	u->strings[u->nstrings++] = ts;
 	return 0;
 }
 
@@ -238,10 +239,12 @@ copyproto(struct builder *b, const Proto *src, int depth) {
 	if (copyarray(b, &f->k, src->k, f->sizek, sizeof(*f->k)) != 0 ||
 	    copyarray(b, &f->code, src->code, f->sizecode, sizeof(*f->code)) != 0 ||
 	    copyarray(b, &f->p, src->p, f->sizep, sizeof(Proto *)) != 0 ||
-	    copyarray(b, &f->upvalues, src->upvalues, f->sizeupvalues, sizeof(Upvaldesc)) != 0 ||
-	    copyarray(b, &f->lineinfo, src->lineinfo, f->sizelineinfo, sizeof(ls_byte)) != 0 ||
+	    copyarray(b, &f->upvalues, src->upvalues, f->sizeupvalues,
+		      sizeof(Upvaldesc)) != 0 ||
+	    copyarray(b, &f->lineinfo, src->lineinfo, f->sizelineinfo,
+	              sizeof(ls_byte)) != 0 ||
 	    copyarray(b, &f->abslineinfo, src->abslineinfo, f->sizeabslineinfo,
-	              sizeof(AbsLineInfo)) != 0 ||
+		      sizeof(AbsLineInfo)) != 0 ||
 	    copyarray(b, &f->locvars, src->locvars, f->sizelocvars, sizeof(LocVar)) != 0)
 		return NULL;
 	if (copyconstants(b, f) != 0 || copynames(b, f) != 0)
@@ -254,7 +257,7 @@ copyproto(struct builder *b, const Proto *src, int depth) {
 	return f;
 }
 
-/* A function value: without upvalues there is nothing in it that could differ between states. */
+/* A function value: without upvalues, there is nothing in it that states change. */
 static int
 copyclosure(struct builder *b, TValue *to, LClosure *src) {
 	LClosure *cl = copied(b, src);
@@ -315,7 +318,8 @@ reserve(struct builder *b, Table *from, Frozen *parent, const TValue *key) {
 
 /* Copy one value of the table `parent`, found there under `key` (a copy already). */
 static int
-copyvalue(struct builder *b, TValue *to, const TValue *from, Frozen *parent, const TValue *key) {
+copyvalue(struct builder *b, TValue *to, const TValue *from, Frozen *parent,
+	  const TValue *key) {
 	switch (ttype(from)) {
 	case LUA_TSTRING: {
 		TString *ts = copystring(b, tsvalue(from));
@@ -401,7 +405,8 @@ fillnodes(struct builder *b, Frozen *to, Table *from) {
 		if (copyvalue(b, &key, &orig, to, NULL) != 0 ||
 		    copyvalue(b, &value, gval(n), to, &key) != 0)
 			return -1;
-		luaH_set(b->L, &to->t, &key, &value); /* there's room: it doesn't rehash */
+		luaH_set(b->L, &to->t, &key,
+			 &value); /* there's room: it doesn't rehash */
 	}
 	return 0;
 }
@@ -427,28 +432,30 @@ filltable(struct builder *b, Frozen *to, Table *from) {
 static void
 freeunit(lua_Shared *u) {
 	luaE_dropstrings(u->strings, u->nstrings);
-	free(u->strings);
+	luaE_sharedalloc(u->strings, u->capstrings * sizeof(*u->strings), 0);
 	while (u->chunks) {
 		struct SharedChunk *next = u->chunks->next;
-		free(u->chunks);
+		luaE_sharedalloc(u->chunks, sizeof(*u->chunks) + u->chunks->size, 0);
 		u->chunks = next;
 	}
-	free(u);
+	luaE_sharedalloc(u, sizeof(*u), 0);
 }
 
 static int
 begin(struct builder *b, lua_State *L) {
 	*b = (struct builder){.L = L};
-	b->unit = calloc(1, sizeof(*b->unit));
+	b->unit = luaE_sharedalloc(NULL, 0, sizeof(*b->unit));
 	if (b->unit == NULL)
 		return fail(b, NO_MEMORY);
+	memset(b->unit, 0, sizeof(*b->unit));
 	atomic_init(&b->unit->refs, 1);
 	atomic_init(&b->unit->retired, 0);
 	b->unit->size = sizeof(*b->unit);
 	return 0;
 }
 
-/* Returns the unit, or NULL when something failed; in either case nothing else is left. */
+/* Returns the unit, or NULL when something failed; in either case nothing else is left.
+ */
 static lua_Shared *
 end(struct builder *b) {
 	lua_Shared *u = b->unit;
@@ -458,18 +465,23 @@ end(struct builder *b) {
 		freeunit(u);
 		return NULL;
 	}
-	if (u && u->nstrings > 0 && u->nstrings < b->capstrings) {
-		TString **list = realloc(u->strings, u->nstrings * sizeof(*list));
-		u->strings = list ? list : u->strings;
+	if (u && u->nstrings > 0 && u->nstrings < u->capstrings) {
+		TString **list = luaE_sharedalloc(u->strings, u->capstrings * sizeof(*list),
+		                                  u->nstrings * sizeof(*list));
+		if (list) {
+			u->strings = list;
+			u->capstrings = u->nstrings;
+		}
 	}
 	if (u)
-		u->size += u->nstrings * sizeof(*u->strings);
+		u->size += u->capstrings * sizeof(*u->strings);
 	return u;
 }
 
 /*
- * Share the prototype of the Lua function at idx, with all that is in it. The function itself
- * isn't touched. The caller owns the reference it gets. NULL: no memory, or not a Lua function.
+ * Share the prototype of the Lua function at idx, with all that is in it. The function
+ * itself isn't touched. The caller owns the reference it gets. NULL: no memory, or not a
+ * Lua function.
  */
 LUA_API lua_Shared *
 lua_sharecode(lua_State *L, int idx) {
@@ -486,8 +498,8 @@ lua_sharecode(lua_State *L, int idx) {
 }
 
 /*
- * Share a copy of the table at idx and of all it refers to. The caller owns the reference it
- * gets. NULL: it can't be shared; `why` gets a text that lives for ever.
+ * Share a copy of the table at idx and of all it refers to. The caller owns the reference
+ * it gets. NULL: it can't be shared; `why` gets a text that lives for ever.
  */
 LUA_API lua_Shared *
 lua_sharetable(lua_State *L, int idx, const char **why) {
@@ -521,7 +533,8 @@ lua_dropshared(lua_Shared *u) {
 		freeunit(u);
 }
 
-/* Any thread. The owner has something newer: states may drop it once they don't use it. */
+/* Any thread. The owner has something newer: states may drop it once they don't use it.
+ */
 LUA_API void
 lua_retireshared(lua_Shared *u) {
 	/* relaxed: a hint for the next full collection */

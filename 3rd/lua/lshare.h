@@ -1,16 +1,17 @@
 /*
  * Objects shared by all Lua states of the process: what the files of this part share.
  *
- * A unit (lua_Shared) is a tree of objects that were copied out of one state into memory of
- * their own and are read-only from then on: the prototypes of a chunk, or a table with all it
- * refers to. Its objects carry SHAREDBIT, the black bit and the age "old", so no collector ever
- * marks, ages or frees them; the `next` field, which links a private object into its state's
- * lists, points to the unit. Short strings of units are interned once per process and belong to
- * no unit: `next` is NULL.
+ * A unit (lua_Shared) is a tree of objects that were copied out of one state into memory
+ * of their own and are read-only from then on: the prototypes of a chunk, or a table with
+ * all it refers to. Its objects carry SHAREDBIT, the black bit and the age "old", so no
+ * collector ever marks, ages or frees them; the `next` field, which links a private
+ * object into its state's lists, points to the unit. Short strings of units are interned
+ * once per process and belong to no unit: `next` is NULL.
  *
- * Who keeps what alive: a unit counts its owners (the code cache, sharetable) and the states
- * that use it, each state once however many references it has. A state drops its reference when
- * it closes, or at a full collection which finds that it has no use for a retired unit.
+ * Who keeps what alive: a unit counts its owners (the code cache, sharetable) and the
+ * states that use it, each state once however many references it has. A state drops its
+ * reference when it closes, or at a full collection which finds that it has no use for a
+ * retired unit.
  *
  *   lptrmap.c     map and set of pointers
  *   lsharestr.c   the short strings of all units; strings common to all states; the seed
@@ -36,10 +37,11 @@ struct PtrMap {
 	struct PtrSlot {
 		const void *key;
 		void *value;
-	} *slot;
+	} * slot;
 };
 
-/* The value of a key, to be read or set; NULL if it isn't there. Valid until the next add. */
+/* The value of a key, to be read or set; NULL if it isn't there. Valid until the next
+ * add. */
 LUAI_FUNC void **luaE_mapget(const struct PtrMap *m, const void *key);
 /* Add a key that isn't there. Returns 0, or -1: no memory. */
 LUAI_FUNC int luaE_mapadd(struct PtrMap *m, const void *key, void *value);
@@ -48,17 +50,20 @@ LUAI_FUNC void luaE_mapfree(struct PtrMap *m);
 
 /* ---- lsharestr.c: any thread ---- */
 
+/* Blocks of shared objects: as lua_Alloc does it. Sizes must be true. */
+LUAI_FUNC void *luaE_sharedalloc(void *p, size_t osize, size_t nsize);
+
 /*
- * The shared string with the content of `ts`, a short string; the caller gets a reference.
- * NULL: no memory.
+ * The shared string with the content of `ts`, a short string; the caller gets a
+ * reference. NULL: no memory.
  */
 LUAI_FUNC TString *luaE_internshared(const TString *ts);
 LUAI_FUNC void luaE_keepstring(TString *ts);
 LUAI_FUNC void luaE_dropstrings(TString **ts, size_t n);
 
 /*
- * Strings that every state needs: names of metamethods, keywords, the standard library. They
- * live as long as the process; states find them here instead of making their own.
+ * Strings that every state needs: names of metamethods, keywords, the standard library.
+ * They live as long as the process; states find them here instead of making their own.
  */
 #define POOLSIZE 1024
 extern _Atomic(TString **) luaE_pool;
@@ -83,18 +88,20 @@ LUAI_FUNC void luaE_initpool(void);
 
 /* ---- lshare.c ---- */
 
-/* A shared table knows its place, so that its counterpart in a newer unit can be found. */
+/* A shared table knows its place, so that its counterpart in a newer unit can be found.
+ */
 typedef struct Frozen {
-	Table t; /* t.gclist: the table that contains this one; NULL: it's the root */
+	Table t;    /* t.gclist: the table that contains this one; NULL: it's the root */
 	TValue key; /* under which key */
 } Frozen;
 
 struct lua_Shared {
 	atomic_size_t refs;
 	atomic_int retired; /* the owner has something newer */
-	GCObject *root; /* Proto or Frozen */
+	GCObject *root;     /* Proto or Frozen */
 	size_t size;
 	size_t nstrings;
+	size_t capstrings;
 	TString **strings; /* interned ones it refers to, each once */
 	struct SharedChunk *chunks;
 };

@@ -1,11 +1,11 @@
 /*
  * Replacing a retired table by a newer one, in all of a state.
  *
- * Every live object of the state is looked at once, by the collector's lists: no traversal, no
- * memory in proportion to the state or to the tables. A reference to the old unit's table, or to
- * a table inside it, becomes one to the table at the same path in the new unit; where the path
- * leads to no table any more, the reference becomes nil (an entry whose key it was vanishes).
- * Shared objects need no barriers.
+ * Every live object of the state is looked at once, by the collector's lists: no
+ * traversal, no memory in proportion to the state or to the tables. A reference to the
+ * old unit's table, or to a table inside it, becomes one to the table at the same path in
+ * the new unit; where the path leads to no table any more, the reference becomes nil (an
+ * entry whose key it was vanishes). Shared objects need no barriers.
  *
  * Called by the thread that runs the state.
  */
@@ -96,7 +96,7 @@ visitmeta(struct replacement *r, Table **mt) {
 	}
 }
 
-/* Entries whose key is an old table get the new one as key. May rehash, and raise (memory). */
+/* Entries whose key is an old table get the new one as key. May raise (memory). */
 static void
 rekey(struct replacement *r, Table *h) {
 	for (size_t i = 0; i < (size_t)sizenode(h);) {
@@ -194,15 +194,16 @@ visitall(lua_State *L, void *ud) {
 }
 
 /*
- * Replace every reference of this state to tables of `old` by one to their counterparts in
- * `newer`. The state must hold both (lua_pushshared). Returns how many references there were.
- * Raises when memory is short; then a part may be replaced, and it can be called again.
+ * Replace every reference of this state to tables of `old` by one to their counterparts
+ * in `newer`. The state must hold both (lua_pushshared). Returns how many references
+ * there were. Raises when memory is short; then a part may be replaced, and it can be
+ * called again.
  */
 LUA_API int
 lua_replaceshared(lua_State *L, lua_Shared *old, lua_Shared *newer) {
 	struct replacement r = {.L = L, .old = old, .newer = newer};
 	lu_byte stopped = G(L)->gcstopem;
-	G(L)->gcstopem = 1; /* an emergency collection would change the lists that are walked */
+	G(L)->gcstopem = 1; /* an emergency collection would change the lists */
 	int status = luaD_rawrunprotected(L, visitall, &r);
 	G(L)->gcstopem = stopped;
 	free(r.path);

@@ -1,14 +1,15 @@
 /*
  * The short strings of shared units, one object for each content, and the random seed.
  *
- * All states hash with the same seed, so a string has the same hash everywhere. A unit takes its
- * short strings from the table here; so two shared strings are equal only if they are the same
- * object, and just a shared and a private one must be compared by content. Strings are counted:
- * by the units that refer to them, and by states that still use one whose unit is gone.
+ * All states hash with the same seed, so a string has the same hash everywhere. A unit
+ * takes its short strings from the table here; so two shared strings are equal only if
+ * they are the same object, and just a shared and a private one must be compared by
+ * content. Strings are counted: by the units that refer to them, and by states that still
+ * use one whose unit is gone.
  *
- * Any thread; one lock, held for one look-up or for a list of strings to drop. Reading a string
- * that one has a reference to needs no lock: nothing in it but its chain, which only this file
- * uses, ever changes.
+ * Any thread; one lock, held for one look-up or for a list of strings to drop. Reading a
+ * string that one has a reference to needs no lock: nothing in it but its chain, which
+ * only this file uses, ever changes.
  */
 #define lsharestr_c
 #define LUA_CORE
@@ -30,7 +31,8 @@ struct SharedString {
 	TString ts;
 };
 
-#define holderof(t) ((struct SharedString *)(void *)((char *)(t) - offsetof(struct SharedString, ts)))
+#define holderof(t)                                                                      \
+	((struct SharedString *)(void *)((char *)(t)-offsetof(struct SharedString, ts)))
 
 static struct {
 	pthread_mutex_t lock;
@@ -40,11 +42,40 @@ static struct {
 
 _Atomic(TString **) luaE_pool;
 
+static void *
+allocate(void *ud, void *p, size_t osize, size_t nsize) {
+	(void)ud;
+	(void)osize;
+	if (nsize == 0) {
+		free(p);
+		return NULL;
+	}
+	return realloc(p, nsize);
+}
+
+static lua_Alloc allocator = allocate;
+
+/*
+ * Use this allocator, with NULL as its first argument, for what is shared: it's made and freed
+ * by different threads. To be called before anything else of this interface.
+ */
+LUA_API void
+lua_setsharedalloc(lua_Alloc f) {
+	allocator = f;
+}
+
+void *
+luaE_sharedalloc(void *p, size_t osize, size_t nsize) {
+	if (p == NULL && nsize == 0)
+		return NULL;
+	return allocator(NULL, p, p ? osize : 0, nsize);
+}
+
 /* Slow part of eqshrstr: two objects with the same hash. */
 int
 luaS_eqshrstr(const TString *a, const TString *b) {
 	return a->shrlen == b->shrlen && (isshared(a) || isshared(b)) &&
-		memcmp(a->contents, b->contents, a->shrlen) == 0;
+	       memcmp(a->contents, b->contents, a->shrlen) == 0;
 }
 
 static void
@@ -65,10 +96,14 @@ growtable(void) {
 	strings.size = size;
 }
 
+static size_t
+stringsize(const TString *ts) {
+	return offsetof(struct SharedString, ts) + offsetof(TString, contents) + ts->shrlen + 1u;
+}
+
 static TString *
 newshared(const TString *src) {
-	size_t head = offsetof(struct SharedString, ts) + offsetof(TString, contents);
-	struct SharedString *s = malloc(head + src->shrlen + 1u);
+	struct SharedString *s = luaE_sharedalloc(NULL, 0, stringsize(src));
 	if (s == NULL)
 		return NULL;
 	s->refs = 0;
@@ -90,7 +125,7 @@ static TString *
 lookup(const TString *src) {
 	TString *ts = strings.chain[src->hash & (strings.size - 1)];
 	while (ts && !(ts->hash == src->hash && ts->shrlen == src->shrlen &&
-	               memcmp(ts->contents, src->contents, ts->shrlen) == 0))
+		       memcmp(ts->contents, src->contents, ts->shrlen) == 0))
 		ts = ts->u.hnext;
 	return ts;
 }
@@ -126,7 +161,7 @@ unlinkstring(TString *ts) {
 		p = &(*p)->u.hnext;
 	*p = ts->u.hnext;
 	strings.n--;
-	free(holderof(ts));
+	luaE_sharedalloc(holderof(ts), stringsize(ts), 0);
 }
 
 void
@@ -143,17 +178,6 @@ luaE_dropstrings(TString **ts, size_t n) {
  * ---- strings common to all states ----
  */
 
-static void *
-allocate(void *ud, void *p, size_t osize, size_t nsize) {
-	(void)ud;
-	(void)osize;
-	if (nsize == 0) {
-		free(p);
-		return NULL;
-	}
-	return realloc(p, nsize);
-}
-
 static int
 openlibs(lua_State *L) {
 	luaL_openlibs(L);
@@ -167,7 +191,8 @@ collect(lua_State *L, TString **pool) {
 	int room = POOLSIZE / 2;
 	for (int i = 0; i < tb->size; i++) {
 		for (TString *ts = tb->hash[i]; ts && room > 0; ts = ts->u.hnext) {
-			TString *shared = luaE_internshared(ts); /* a reference that is never dropped */
+			TString *shared = luaE_internshared(
+				ts); /* a reference that is never dropped */
 			if (shared == NULL)
 				return;
 			unsigned at = shared->hash % POOLSIZE;

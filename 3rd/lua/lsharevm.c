@@ -1,13 +1,14 @@
 /*
  * What one state has to do with shared units.
  *
- * A state counts as one user of each unit it has got, until it closes. It can't know without
- * looking when it has no reference to a unit left, since the collector doesn't visit shared
- * objects. So when a full collection begins and some unit of this state was retired by its
- * owner (a newer version, a cleared cache), it becomes a census: marking then stops at shared
- * objects, too, and notes their units. Retired ones that weren't met are dropped. Short strings
- * belong to no unit: those of a dropped unit that were met are kept by the state itself.
- * Only a full collection marks everything with no code running in between, so only then.
+ * A state counts as one user of each unit it has got, until it closes. It can't know
+ * without looking when it has no reference to a unit left, since the collector doesn't
+ * visit shared objects. So when a full collection begins and some unit of this state was
+ * retired by its owner (a newer version, a cleared cache), it becomes a census: marking
+ * then stops at shared objects, too, and notes their units. Retired ones that weren't met
+ * are dropped. Short strings belong to no unit: those of a dropped unit that were met are
+ * kept by the state itself. Only a full collection marks everything with no code running
+ * in between, so only then.
  *
  * Everything is called by the thread that runs the state.
  */
@@ -67,8 +68,9 @@ pushclosure(lua_State *L, Proto *p) {
 }
 
 /*
- * Push the table of a unit, or a new function of its code whose first upvalue is the table of
- * globals. The caller has a reference to the unit; the state gets its own. May raise (memory).
+ * Push the table of a unit, or a new function of its code whose first upvalue is the
+ * table of globals. The caller has a reference to the unit; the state gets its own. May
+ * raise (memory).
  */
 LUA_API void
 lua_pushshared(lua_State *L, lua_Shared *u) {
@@ -83,8 +85,8 @@ lua_pushshared(lua_State *L, lua_Shared *u) {
 }
 
 /*
- * The unit with this root, if this state is a user of one; else NULL. Only the address of the
- * root counts: it may be gone. Valid until the state's next full collection.
+ * The unit with this root, if this state is a user of one; else NULL. Only the address of
+ * the root counts: it may be gone. Valid until the state's next full collection.
  */
 LUA_API lua_Shared *
 lua_findshared(lua_State *L, const void *root) {
@@ -99,7 +101,8 @@ lua_findshared(lua_State *L, const void *root) {
 
 LUA_API int
 lua_isshared(lua_State *L, int idx) {
-	return lua_type(L, idx) == LUA_TTABLE && isshared((const Table *)lua_topointer(L, idx));
+	return lua_type(L, idx) == LUA_TTABLE &&
+	       isshared((const Table *)lua_topointer(L, idx));
 }
 
 /*
@@ -141,7 +144,8 @@ luaE_touchshared(global_State *g, GCObject *o) {
 		lua_assert(met != NULL);
 		if (met)
 			*met = &MET;
-	} else if (luaE_mapget(&r->met, o) == NULL && luaE_mapadd(&r->met, o, NULL) != 0) {
+	} else if (luaE_mapget(&r->met, o) == NULL &&
+		   luaE_mapadd(&r->met, o, NULL) != 0) {
 		r->failed = 1;
 	}
 }

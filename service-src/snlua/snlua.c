@@ -16,6 +16,7 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,7 @@ preload(lua_State *L, const char *name, lua_CFunction open) {
 static int
 open_environment(lua_State *L) {
 	struct snlua *l = lua_touserdata(L, 1);
+	lua_gc(L, LUA_GCGEN, 0, 0); /* it collects: so while there is next to nothing */
 	lua_pushboolean(L, 1);
 	lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
 	luaL_openlibs(L);
@@ -84,7 +86,6 @@ open_environment(lua_State *L) {
 	preload(L, "skynet.codecache", luaopen_cache);
 	lua_settop(L, 0);
 
-	lua_gc(L, LUA_GCGEN, 0, 0);
 	set_global(L, "LUA_PATH", option("lua_path", "./lualib/?.lua;./lualib/?/init.lua"));
 	set_global(L, "LUA_CPATH", option("lua_cpath", "./luaclib/?.so"));
 	set_global(L, "LUA_SERVICE", option("luaservice", "./service/?.lua"));
@@ -176,9 +177,23 @@ snlua_init(struct snlua *l, struct skynet_context *ctx, const char *param) {
 	return skynet_send(ctx, 0, handle, PTYPE_TEXT, 0, (void *)(param ? param : ""), sz) < 0;
 }
 
+/* Shared objects are charged to no service: one makes them, another frees them. */
+static void *
+allocate_shared(void *ud, void *ptr, size_t osize, size_t nsize) {
+	(void)ud;
+	return skynet_lalloc(ptr, osize, nsize);
+}
+
+static void
+init_sharing(void) {
+	lua_setsharedalloc(allocate_shared);
+	luaL_initcodecache();
+}
+
 struct snlua *
 snlua_create(void) {
-	luaL_initcodecache();
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, init_sharing);
 	struct snlua *l = skynet_calloc(1, sizeof(*l));
 	l->mem_report = MEMORY_WARNING;
 	l->L = lua_newstate(allocate, l);

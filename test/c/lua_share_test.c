@@ -1,8 +1,9 @@
 /*
- * Sharing objects between Lua states: code, tables, strings, their lifetime, replacement; with
- * states in several threads, with allocations that fail, and the standard library's suite as
- * private and as shared code. The same program is also built against a Lua whose assertions are
- * on, that moves the stack at every chance and collects at every allocation (lua_hard_test).
+ * Sharing objects between Lua states: code, tables, strings, their lifetime, replacement;
+ * with states in several threads, with allocations that fail, and the standard library's
+ * suite as private and as shared code. The same program is also built against a Lua whose
+ * assertions are on, that moves the stack at every chance and collects at every
+ * allocation (lua_hard_test).
  */
 #include "lauxlib.h"
 #include "lua.h"
@@ -57,7 +58,8 @@ share_table(const char *source) {
 	return u;
 }
 
-/* Run a chunk; a message of its failure in text, or NULL. The text lives until the next call. */
+/* Run a chunk; a message of its failure in text, or NULL. The text lives until the next
+ * call. */
 static const char *
 run(lua_State *L, const char *code) {
 	static _Thread_local char text[1024];
@@ -81,7 +83,8 @@ check(lua_State *L, const char *name, const char *code) {
 static const char DATA[] =
 	"local long = ('l'):rep(60)\n"
 	"return { 1, 2, 3, name = 'n', list = { {id = 1}, {id = 2} }, [long] = long,\n"
-	"  f = function(a) return a + 1 end, holes = { 1, nil, 3, nil }, [2.5] = true, [-1] = 'm',\n"
+	"  f = function(a) return a + 1 end, holes = { 1, nil, 3, nil }, [2.5] = true, "
+	"[-1] = 'm',\n"
 	"  mt = { __index = { inherited = 5 } } }";
 
 static void
@@ -90,28 +93,39 @@ test_table(void) {
 	lua_State *L = open_state();
 	lua_pushshared(L, u);
 	result(lua_isshared(L, -1) && lua_topointer(L, -1) == lua_sharedroot(u) &&
-	       lua_istable(L, -1) && lua_rawlen(L, -1) == 3, "a shared table is a table", NULL);
+		       lua_istable(L, -1) && lua_rawlen(L, -1) == 3,
+	       "a shared table is a table", NULL);
 	lua_setglobal(L, "T");
 	check(L, "it is read natively",
 	      "assert(T.name == 'n' and T[2] == 2 and #T == 3 and T.list[2].id == 2)\n"
 	      "assert(T[('l'):rep(60)] == ('l'):rep(60) and T['na' .. 'me'] == 'n')\n"
 	      "assert(T.f(1) == 2 and T[2.5] and T[-1] == 'm' and #T.holes == 3)\n"
-	      "local n = 0 for k, v in pairs(T) do assert(T[k] == v) n = n + 1 end assert(n == 11)\n"
-	      "assert(setmetatable({}, T.mt).inherited == 5 and not setmetatable({}, T.mt).other)\n");
+	      "local n = 0 for k, v in pairs(T) do assert(T[k] == v) n = n + 1 end "
+	      "assert(n == 11)\n"
+	      "assert(setmetatable({}, T.mt).inherited == 5 and not setmetatable({}, "
+	      "T.mt).other)\n");
 	check(L, "every write is refused",
-	      "local function no(f, ...) local ok, e = pcall(f, ...) assert(not ok and e:find 'change') end\n"
-	      "no(function() T.name = 1 end) no(function() T.new = 1 end) no(function() T[1] = 1 end)\n"
-	      "no(function() T[4] = 1 end) no(function(k) T[k] = 1 end, 1) no(function(k) T[k] = 1 end, T)\n"
-	      "no(rawset, T, 1, 1) no(rawset, T, 'new', 1) no(table.insert, T, 1) no(table.remove, T)\n"
-	      "no(table.sort, T, function(a, b) return a > b end) no(table.move, {1}, 1, 1, 1, T)\n"
+	      "local function no(f, ...) local ok, e = pcall(f, ...) assert(not ok and "
+	      "e:find 'change') end\n"
+	      "no(function() T.name = 1 end) no(function() T.new = 1 end) no(function() "
+	      "T[1] = 1 end)\n"
+	      "no(function() T[4] = 1 end) no(function(k) T[k] = 1 end, 1) "
+	      "no(function(k) T[k] = 1 end, T)\n"
+	      "no(rawset, T, 1, 1) no(rawset, T, 'new', 1) no(table.insert, T, 1) "
+	      "no(table.remove, T)\n"
+	      "no(table.sort, T, function(a, b) return a > b end) no(table.move, {1}, 1, "
+	      "1, 1, T)\n"
 	      "no(function() setmetatable({}, { __newindex = T }).x = 1 end)\n"
 	      "no(load('x = 1', 'c', 't', T))\n"
-	      "assert(not pcall(setmetatable, T, {}) and not pcall(debug.setmetatable, T, {}))\n"
+	      "assert(not pcall(setmetatable, T, {}) and not pcall(debug.setmetatable, "
+	      "T, {}))\n"
 	      "assert(getmetatable(setmetatable({}, T.mt)) == T.mt)\n"
 	      "no(function() getmetatable(setmetatable({}, T.mt)).__index = nil end)\n");
 	check(L, "the collector leaves it alone, in both modes",
-	      "for _, m in ipairs { 'incremental', 'generational' } do collectgarbage(m)\n"
-	      "  local t = {} for i = 1, 200 do t[i] = { T, T.list[1], [T.list] = T.name } end\n"
+	      "for _, m in ipairs { 'incremental', 'generational' } do "
+	      "collectgarbage(m)\n"
+	      "  local t = {} for i = 1, 200 do t[i] = { T, T.list[1], [T.list] = T.name "
+	      "} end\n"
 	      "  collectgarbage() collectgarbage 'step' collectgarbage()\n"
 	      "  for i = 1, 200 do assert(t[i][1] == T and t[i][T.list] == 'n') end\n"
 	      "end");
@@ -126,14 +140,33 @@ c_writes(lua_State *L) {
 	lua_settop(L, 1);
 	lua_pushinteger(L, 5);
 	switch (how) {
-	case 0: lua_setfield(L, 1, "name"); break;
-	case 1: lua_seti(L, 1, 1); break;
-	case 2: lua_rawseti(L, 1, 1); break;
-	case 3: lua_rawsetp(L, 1, L); break;
-	case 4: lua_pushvalue(L, 2); lua_settable(L, 1); break;
-	case 5: lua_pushvalue(L, 2); lua_rawset(L, 1); break;
-	case 6: lua_newtable(L); lua_setmetatable(L, 1); break;
-	case 7: luaL_ref(L, 1); break;
+	case 0:
+		lua_setfield(L, 1, "name");
+		break;
+	case 1:
+		lua_seti(L, 1, 1);
+		break;
+	case 2:
+		lua_rawseti(L, 1, 1);
+		break;
+	case 3:
+		lua_rawsetp(L, 1, L);
+		break;
+	case 4:
+		lua_pushvalue(L, 2);
+		lua_settable(L, 1);
+		break;
+	case 5:
+		lua_pushvalue(L, 2);
+		lua_rawset(L, 1);
+		break;
+	case 6:
+		lua_newtable(L);
+		lua_setmetatable(L, 1);
+		break;
+	case 7:
+		luaL_ref(L, 1);
+		break;
 	}
 	return 0;
 }
@@ -157,15 +190,18 @@ test_api(void) {
 
 static void
 test_refusals(void) {
-	static const char *const bad[] = {
-		"return { setmetatable({}, {}) }", "local x return { function() return x end }",
-		"return { io.stdout }", "return { coroutine.create(print) }",
-		"return { string.gmatch('', '') }", "return { [io.stdout] = 1 }"};
+	static const char *const bad[] = {"return { setmetatable({}, {}) }",
+					  "local x return { function() return x end }",
+					  "return { io.stdout }",
+					  "return { coroutine.create(print) }",
+					  "return { string.gmatch('', '') }",
+					  "return { [io.stdout] = 1 }"};
 	int refused = 0;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		refused += share_table(bad[i]) == NULL;
 	result(refused == 6, "what can't be shared is refused", NULL);
-	lua_Shared *u = share_table("local t = {} for i = 1, 100000 do t = { t } end return t");
+	lua_Shared *u =
+		share_table("local t = {} for i = 1, 100000 do t = { t } end return t");
 	result(u != NULL, "deep tables are shared without recursion", NULL);
 	lua_dropshared(u);
 	u = share_table("local t = {} t.t = t t[t] = t return t");
@@ -176,8 +212,10 @@ test_refusals(void) {
 static void
 test_code(void) {
 	lua_State *A = open_state();
-	if (luaL_loadstring(A, "local n = 0\nfunction up() n = n + 1 return n, 'k' .. n end\n"
-	                       "function bad() local t\nreturn t.field end\nreturn debug.getinfo(1, 'SL')"))
+	if (luaL_loadstring(
+		    A, "local n = 0\nfunction up() n = n + 1 return n, 'k' .. n end\n"
+		       "function bad() local t\nreturn t.field end\nreturn "
+		       "debug.getinfo(1, 'SL')"))
 		abort();
 	lua_Shared *u = lua_sharecode(A, -1);
 	lua_close(A);
@@ -191,11 +229,14 @@ test_code(void) {
 	}
 	result(good, "shared code runs in several states", NULL);
 	check(B, "upvalues are private", "up() up() assert(select(2, up()) == 'k3')");
-	check(C, "upvalues are private, there too", "assert(up() == 1 and info.activelines[5])");
+	check(C, "upvalues are private, there too",
+	      "assert(up() == 1 and info.activelines[5])");
 	check(C, "errors name lines and variables",
-	      "local ok, e = pcall(bad) assert(e:find \":4: attempt to index a nil value %(local 't'%)\")");
+	      "local ok, e = pcall(bad) assert(e:find \":4: attempt to index a nil value "
+	      "%(local 't'%)\")");
 	check(C, "it can be dumped and loaded",
-	      "local f = load(string.dump(bad)) assert(not pcall(f)) assert(load(string.dump(bad, true)))");
+	      "local f = load(string.dump(bad)) assert(not pcall(f)) "
+	      "assert(load(string.dump(bad, true)))");
 	lua_dropshared(u);
 	lua_close(B);
 	check(C, "it outlives its owner and other states", "assert(up() == 2)");
@@ -214,8 +255,9 @@ holds(lua_State *L, const void *root) {
 static void
 test_lifetime(const char *mode) {
 	char name[128];
-	lua_Shared *u = share_table("return { 'a string', ('x'):rep(100), f = function() return 'k' end,"
-	                            " sub = {}, key = 'some key' }");
+	lua_Shared *u = share_table(
+		"return { 'a string', ('x'):rep(100), f = function() return 'k' end,"
+		" sub = {}, key = 'some key' }");
 	const void *root = lua_sharedroot(u);
 	lua_State *L = open_state();
 	lua_getglobal(L, "collectgarbage");
@@ -231,43 +273,51 @@ test_lifetime(const char *mode) {
 	int used = holds(L, root);
 	run(L, "S, LONG, F, SUB = T[1], T[2], T.f, T.sub T = nil collectgarbage()");
 	int longer = holds(L, root);
-	run(L, "LONG, F = LONG .. '', setmetatable({ F }, { __mode = 'v' }) SUB = nil collectgarbage()");
+	run(L, "LONG, F = LONG .. '', setmetatable({ F }, { __mode = 'v' }) SUB = nil "
+	       "collectgarbage()");
 	int weak = holds(L, root);
 	run(L, "F = nil KEYS = { ['some key'] = S } LONG = nil collectgarbage()");
 	int gone = !holds(L, root);
-	const char *why = run(L, "collectgarbage() collectgarbage() assert(S == 'a string' and "
-	                         "KEYS['some ' .. 'key'] == 'a string') S, KEYS = nil collectgarbage()");
-	snprintf(name, sizeof(name), "a retired unit is dropped when it's unused (%s)", mode);
+	const char *why = run(
+		L,
+		"collectgarbage() collectgarbage() assert(S == 'a string' and "
+		"KEYS['some ' .. 'key'] == 'a string') S, KEYS = nil collectgarbage()");
+	snprintf(name, sizeof(name), "a retired unit is dropped when it's unused (%s)",
+		 mode);
 	result(before && used && longer && weak && gone && !why, name, why);
 	lua_close(L);
 }
 
 static void
 test_replace(void) {
-	lua_Shared *old = share_table("return { v = 1, sub = { v = 1, { v = 1 } }, gone = {} }");
+	lua_Shared *old =
+		share_table("return { v = 1, sub = { v = 1, { v = 1 } }, gone = {} }");
 	lua_Shared *newer = share_table("return { v = 2, sub = { v = 2, { v = 2 } } }");
 	lua_State *L = open_state();
 	lua_pushshared(L, old);
 	lua_setglobal(L, "T");
-	const char *why = run(L,
-		"local up = T.sub\n"
-		"function get() return up end\n"
-		"co = coroutine.create(function(a) local b = a coroutine.yield() return b.v end)\n"
-		"coroutine.resume(co, T.sub[1])\n"
-		"keys = { [T] = 'root', [T.sub] = 'sub', [T.gone] = 'gone', T.gone }\n"
-		"for i = 1, 50 do keys[i + 10] = T keys['k' .. i] = T.sub end\n"
-		"obj = setmetatable({}, { __index = T })\n"
-		"many = {} for i = 1, 20 do many[i] = { [T.sub] = i } end\n");
+	const char *why = run(
+		L, "local up = T.sub\n"
+		   "function get() return up end\n"
+		   "co = coroutine.create(function(a) local b = a coroutine.yield() "
+		   "return b.v end)\n"
+		   "coroutine.resume(co, T.sub[1])\n"
+		   "keys = { [T] = 'root', [T.sub] = 'sub', [T.gone] = 'gone', T.gone }\n"
+		   "for i = 1, 50 do keys[i + 10] = T keys['k' .. i] = T.sub end\n"
+		   "obj = setmetatable({}, { __index = T })\n"
+		   "many = {} for i = 1, 20 do many[i] = { [T.sub] = i } end\n");
 	lua_pushshared(L, newer);
 	lua_setglobal(L, "N");
 	int n = lua_replaceshared(L, old, newer);
 	if (!why)
-		why = run(L,
-			"assert(T == N and get() == N.sub and obj.v == 2)\n"
-			"assert(select(2, coroutine.resume(co)) == 2)\n"
-			"assert(keys[N] == 'root' and keys[N.sub] == 'sub' and keys[1] == nil)\n"
-			"local n = 0 for k, v in pairs(keys) do n = n + 1 assert(v ~= 'gone') end assert(n == 102)\n"
-			"for i = 1, 20 do assert(many[i][N.sub] == i and next(many[i]) == N.sub) end\n");
+		why = run(L, "assert(T == N and get() == N.sub and obj.v == 2)\n"
+			     "assert(select(2, coroutine.resume(co)) == 2)\n"
+			     "assert(keys[N] == 'root' and keys[N.sub] == 'sub' and "
+			     "keys[1] == nil)\n"
+			     "local n = 0 for k, v in pairs(keys) do n = n + 1 assert(v "
+			     "~= 'gone') end assert(n == 102)\n"
+			     "for i = 1, 20 do assert(many[i][N.sub] == i and "
+			     "next(many[i]) == N.sub) end\n");
 	result(!why && n > 100, "replace finds every reference", why);
 	lua_retireshared(old);
 	lua_gc(L, LUA_GCCOLLECT);
@@ -323,9 +373,11 @@ static void
 test_memory(void) {
 	struct sample s = {share_table(DATA), share_table(DATA), NULL};
 	lua_State *A = luaL_newstate();
-	if (luaL_loadstring(A, "keys = { [T] = 1, [T.list] = 2 } local s = {}\n"
-	                       "for i = 1, 20 do s[i] = T.name .. i s[s[i]] = function() return i end end\n"
-	                       "keys[s] = T.list keys.f = function() return T.list[1] end\n"))
+	if (luaL_loadstring(
+		    A, "keys = { [T] = 1, [T.list] = 2 } local s = {}\n"
+		       "for i = 1, 20 do s[i] = T.name .. i s[s[i]] = function() return "
+		       "i end end\n"
+		       "keys[s] = T.list keys.f = function() return T.list[1] end\n"))
 		abort();
 	s.code = lua_sharecode(A, -1);
 	lua_close(A);
@@ -374,7 +426,7 @@ run_case(lua_State *L, struct suite *s, int index) {
 	if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
 		lua_geti(L, -2, 1);
 		snprintf(s->why, sizeof(s->why), "%s: %s", lua_tostring(L, -1),
-		         luaL_tolstring(L, -2, NULL));
+			 luaL_tolstring(L, -2, NULL));
 		s->failed++;
 		lua_settop(L, 2);
 	}
@@ -386,9 +438,11 @@ static void
 run_suite(struct suite *s) {
 	lua_State *L = open_state();
 #ifdef HARD
-	lua_gc(L, LUA_GCSTOP); /* else every allocation collects, for hours; stacks move all the same */
+	lua_gc(L, LUA_GCSTOP); /* else every allocation collects, for hours; stacks move
+				  all the same */
 #endif
-	int status = s->shared ? luaL_loadfilex(L, SUITE, NULL) : luaL_loadfilex_(L, SUITE, NULL);
+	int status = s->shared ? luaL_loadfilex(L, SUITE, NULL)
+			       : luaL_loadfilex_(L, SUITE, NULL);
 	if (status != LUA_OK || lua_pcall(L, 0, 1, 0) != LUA_OK) {
 		snprintf(s->why, sizeof(s->why), "%s", lua_tostring(L, -1));
 		s->failed++;
@@ -405,7 +459,8 @@ test_suite(int shared) {
 	struct suite s = {.shared = shared};
 	char name[64];
 	run_suite(&s);
-	snprintf(name, sizeof(name), "the standard library as %s code", shared ? "shared" : "private");
+	snprintf(name, sizeof(name), "the standard library as %s code",
+		 shared ? "shared" : "private");
 	result(s.failed == 0 && s.cases > 20, name, s.why);
 }
 
@@ -485,9 +540,12 @@ static lua_Shared *
 make_version(int v) {
 	char source[512];
 	snprintf(source, sizeof(source),
-	         "local t = { version = %d, items = {}, f = function(n) return 'x' .. n end }\n"
-	         "for i = 1, 50 do t.items['item' .. i] = { id = i, version = %d, list = { 1, 2, 3 } } end\n"
-	         "return t", v, v);
+		 "local t = { version = %d, items = {}, f = function(n) return 'x' .. n "
+		 "end }\n"
+		 "for i = 1, 50 do t.items['item' .. i] = { id = i, version = %d, list = "
+		 "{ 1, 2, 3 } } end\n"
+		 "return t",
+		 v, v);
 	return share_table(source);
 }
 
@@ -528,7 +586,8 @@ loader(void *arg) {
 		}
 		if (luaL_loadfile(L, name) != LUA_OK || lua_pcall(L, 0, 1, 0) != LUA_OK ||
 		    lua_tointeger(L, -1) != 500) {
-			snprintf(s->why, sizeof(s->why), "%s", luaL_tolstring(L, -1, NULL));
+			snprintf(s->why, sizeof(s->why), "%s",
+				 luaL_tolstring(L, -1, NULL));
 			s->failed++;
 		}
 		lua_settop(L, 0);
@@ -551,8 +610,12 @@ big_file(void) {
 		abort();
 	fprintf(f, "local n = 0\nlocal M = {}\n");
 	for (int i = 0; i < 500; i++)
-		fprintf(f, "M['f%d'] = function(a) n = n + 1 return { name = 'f%d', arg = a, n } end\n", i, i);
-	fprintf(f, "for k, f in pairs(M) do local t = f(k) assert(t.name == k and t.arg == k) end\n");
+		fprintf(f,
+			"M['f%d'] = function(a) n = n + 1 return { name = 'f%d', arg = "
+			"a, n } end\n",
+			i, i);
+	fprintf(f, "for k, f in pairs(M) do local t = f(k) assert(t.name == k and t.arg "
+		   "== k) end\n");
 	fprintf(f, "return n\n");
 	fclose(f);
 	return name;
@@ -599,7 +662,8 @@ test_cost(void) {
 	}
 	char why[64];
 	snprintf(why, sizeof(why), "%zu and %zu bytes", cost[0], cost[1]);
-	result(cost[0] < 200 && cost[1] < 200, "a loaded file costs a state its closure only", why);
+	result(cost[0] < 200 && cost[1] < 200,
+	       "a loaded file costs a state its closure only", why);
 	remove(name);
 }
 
@@ -624,7 +688,8 @@ test_suite_threads(void) {
 		if (s[i].failed)
 			printf("# %s\n", s[i].why);
 	}
-	result(!failed, "the standard library in several threads over the same code", NULL);
+	result(!failed, "the standard library in several threads over the same code",
+	       NULL);
 }
 
 int

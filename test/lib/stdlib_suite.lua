@@ -219,7 +219,9 @@ it("metamethods of arithmetic, comparison, call, length, concatenation", functio
 	mt.__bnot = function(x) return ~x.v end
 	mt.__len = function(x) return x.v * 100 end
 	mt.__call = function(x, ...) return x.v, ... end
-	mt.__concat = function(x, y) return (type(x) == "table" and x.v or x) .. ":" .. (type(y) == "table" and y.v or y) end
+	mt.__concat = function(x, y)
+		return (type(x) == "table" and x.v or x) .. ":" .. (type(y) == "table" and y.v or y)
+	end
 	mt.__eq = function(x, y) return x.v == y.v end
 	mt.__lt = function(x, y) return x.v < y.v end
 	mt.__le = function(x, y) return x.v <= y.v end

@@ -1,6 +1,7 @@
 -- skynet.codecache: modes, clear, errors, what a cached file costs.
 
 local skynet = require "skynet"
+local memory = require "skynet.memory"
 local cache = require "skynet.codecache"
 require "skynet.manager"
 
@@ -94,5 +95,29 @@ describe("the code cache", function()
 		local f = loadfile(name)
 		assert.is_true(collectgarbage "count" - before < 1)
 		assert.same({ 7, name = "n7" }, f().f7())
+	end)
+
+	it("gives back what no service uses after it was cleared", function()
+		local lines = {}
+		for i = 1, 2000 do
+			lines[i] = ("function F%d(a) return { name = 'n%d', a } end"):format(i, i)
+		end
+		local code = table.concat(lines, "\n") -- more than 500 KB when it's compiled
+		local env = setmetatable({}, { __index = _G })
+		local function round(i)
+			write(name, code .. "\nreturn " .. i)
+			cache.clear()
+			assert.equal(i, loadfile(name, "t", env)())
+			collectgarbage()
+		end
+		for i = 1, 5 do
+			round(i)
+		end
+		local before = memory.total()
+		for i = 6, 45 do
+			round(i)
+		end
+		assert.equal("n7", env.F7().name)
+		assert.is_true(memory.total() - before < 8 * 1024 * 1024)
 	end)
 end)

@@ -160,13 +160,13 @@ describe("a shared table", function()
 	end)
 
 	local writes = {
-		["an existing field"] = function(t) t.a = 1 end,
-		["a new field"] = function(t) t.new = 1 end,
-		["an existing element"] = function(t) t[1] = 5 end,
-		["a new element"] = function(t) t[4] = 5 end,
-		["a computed key"] = function(t, k) t[k] = 5 end,
-		["a field to nil"] = function(t) t.a = nil end,
-		["a field of a sub-table"] = function(t) t.sub.x = 1 end,
+		["an existing field"] = function(o) o.a = 1 end,
+		["a new field"] = function(o) o.new = 1 end,
+		["an existing element"] = function(o) o[1] = 5 end,
+		["a new element"] = function(o) o[4] = 5 end,
+		["a computed key"] = function(o, k) o[k] = 5 end,
+		["a field to nil"] = function(o) o.a = nil end,
+		["a field of a sub-table"] = function(o) o.sub.x = 1 end,
 	}
 	for name, write in pairs(writes) do
 		it("refuses to assign " .. name, function()
@@ -337,9 +337,11 @@ describe("the core", function()
 	end)
 
 	it("refuses addresses of anything else", function()
+		local ptr, sz = skynet.pack(1)
 		assert.error_matches(function()
-			core.clone((skynet.pack(1)))
+			core.clone(ptr)
 		end, "no shared table")
+		skynet.trash(ptr, sz)
 		for _, v in ipairs { 1, "x", {}, io.stdout } do
 			assert.has_error(function()
 				core.clone(v)
@@ -352,7 +354,7 @@ describe("the core", function()
 
 	it("lists the values on a coroutine's stack", function()
 		local marker, extra = {}, {}
-		local co = coroutine.create(function(...)
+		local co = coroutine.create(function(...) -- luacheck: ignore
 			local x = marker -- luacheck: ignore
 			coroutine.yield()
 		end)
@@ -369,7 +371,8 @@ end)
 
 describe("sharetable.update", function()
 	it("replaces every reference in the VM, by path", function()
-		sharetable.loadstring("up", "return { v = 1, sub = { v = 1, deep = { v = 1 } }, gone = {}, list = { {1}, {1} } }")
+		sharetable.loadstring("up", [[return { v = 1, sub = { v = 1, deep = { v = 1 } }, gone = {},
+			list = { {1}, {1} } }]])
 		local t = sharetable.query "up"
 		local sub, deep, gone, second = t.sub, t.sub.deep, t.gone, t.list[2]
 		local holder = { t = t, [sub] = "key", list = { deep }, gone = gone, [gone] = "gone key" }
@@ -521,7 +524,12 @@ end)
 describe("many readers", function()
 	it("read and update at once while a writer loads", function()
 		local n, readers = 8, {}
-		local make = "local t = { version = %d, items = {} } for i = 1, 200 do t.items['item' .. i] = { id = i, version = %d } end return t"
+		local make = [[
+			local t = { version = %d, items = {} }
+			for i = 1, 200 do
+				t.items["item" .. i] = { id = i, version = %d }
+			end
+			return t]]
 		sharetable.loadstring("busy", make:format(0, 0))
 		for i = 1, n do
 			readers[i] = reader()
