@@ -438,8 +438,7 @@ park(struct worker *w) {
 	S.parked = w;
 	spinlock_unlock(&S.park_lock);
 	announce();
-	bool stay = !work_available() && !atomic_load(&S.quit) &&
-	            (atomic_load(&S.role) || timer_wait_ns() == 0);
+	bool stay = !work_available() && !atomic_load(&S.quit) && atomic_load(&S.role);
 	if (!stay && unlink_parked(w)) {
 		withdraw();
 		atomic_fetch_add(&S.searching, 1);
@@ -604,7 +603,7 @@ scheduler_rescue(void) {
 		S.poller.wait(0, 0);
 		timer_advance();
 		atomic_store_explicit(&S.role, 0, memory_order_release);
-	} else if (idle > 0 && (found || !atomic_load(&S.role) || timer_wait_ns() == 0)) {
+	} else if (idle > 0 && (found || !atomic_load(&S.role) || timer_is_due())) {
 		wake_worker();
 	}
 	return idle < S.workers;

@@ -219,8 +219,16 @@ skynet_timeout(uint32_t handle, int time, int session) {
 
 int64_t
 timer_wait_ns(void) {
-	uint64_t due = atomic_load_explicit(&T.due, memory_order_relaxed);
-	atomic_store(&T.armed, due);
+	uint64_t due = atomic_load(&T.due), again;
+	/* seq_cst: armed first, then a look whether it's still true; pairs with timer_due_sooner,
+	   whose caller sets a timer first and looks at armed then: one of the two sees the other */
+	for (;;) {
+		atomic_store(&T.armed, due);
+		again = atomic_load(&T.due);
+		if (again >= due)
+			break;
+		due = again;
+	}
 	if (due == NEVER)
 		return -1;
 	uint64_t at = T.base_ns + due * CS_NS;
@@ -229,7 +237,16 @@ timer_wait_ns(void) {
 }
 
 bool
+timer_is_due(void) {
+	/* relaxed: a hint; who acts on it looks again */
+	uint64_t due = atomic_load_explicit(&T.due, memory_order_relaxed);
+	return due != NEVER && due <= current();
+}
+
+bool
 timer_due_sooner(void) {
+	/* seq_cst: our timer is set before we look at what is armed; pairs with timer_wait_ns */
+	atomic_thread_fence(memory_order_seq_cst);
 	return atomic_load(&T.due) < atomic_load(&T.armed);
 }
 

@@ -100,6 +100,14 @@ function order.unique(service)
 	show("unique", pcall(skynet.uniqueservice, true, service))
 end
 
+function order.keep(key, value)
+	show("kept", key, require "skynet.datacenter".set("spec", key, value))
+end
+
+function order.recall(key)
+	show("recalled", key, require "skynet.datacenter".get("spec", key))
+end
+
 function order.find(service)
 	show("found", pcall(skynet.queryservice, true, service))
 end

@@ -54,6 +54,12 @@ describe("a node", function()
 		assert.truthy(n.text:find 'the start service "nosuchservice" failed')
 	end)
 
+	it("refuses standalone without harbor mode", function()
+		local n = node.start { start = "quit", standalone = "127.0.0.1:1" }
+		assert.equal(1, n:exit_code())
+		assert.truthy(n.text:find "init service failed: [^\n]*standalone is for harbor mode")
+	end)
+
 	it("says which loader it can't load", function()
 		local n = node.start { lualoader = "./nosuchloader.lua" }
 		assert.equal(1, n:exit_code())

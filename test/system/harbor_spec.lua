@@ -127,6 +127,13 @@ describe("three harbor nodes", function()
 		assert.truthy(list:find "@nosuchservice=Error: [^,]*call failed", list)
 	end)
 
+	it("share the datacenter", function()
+		h.order(two, "keep", "key", "value")
+		two:expect "kept key"
+		h.order(three, "recall", "key")
+		three:expect "recalled key value"
+	end)
+
 	it("tell a global monitor of services that end on any node", function()
 		h.order(two, "monitor", "harbormonitor")
 		two:expect "monitor true 1677%d+"

@@ -134,6 +134,20 @@ describe("the harbor master", function()
 		assert.equal(0, select(2, n.text:gsub("traceback", "")))
 	end)
 
+	it("survives junk", function()
+		math.randomseed(42)
+		for _ = 1, 100 do
+			local junk = {}
+			for i = 1, math.random(1, 40) do
+				junk[i] = string.char(math.random(0, 255))
+			end
+			local fd = h.connect(master)
+			h.write(fd, table.concat(junk))
+			kit.close(fd)
+		end
+		leave(slave(2, 1), 2)
+	end)
+
 	describe("and a link", function()
 		local master_fd, listener, fd
 

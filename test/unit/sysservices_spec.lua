@@ -333,3 +333,39 @@ describe("skynet.service's provider", function()
 		service.close "spec_g"
 	end)
 end)
+
+describe("names and harbors on a node of its own", function()
+	local harbor = require "skynet.harbor"
+
+	it("keeps global names, and holds what waits for them", function()
+		local s = skynet.newservice "echo"
+		local call = begin(skynet.call, "SPECNAME", "lua", "echo", "by name")
+		local query = begin(harbor.queryname, "SPECNAME")
+		skynet.sleep(2)
+		skynet.name("SPECNAME", s)
+		assert.equal("by name", select(2, call()))
+		assert.equal(s, select(2, query()))
+		assert.equal(s, harbor.queryname "SPECNAME")
+		skynet.name("SPECNAME", skynet.self()) -- refused, in the log
+		assert.equal(s, harbor.queryname "SPECNAME")
+		skynet.send("SPECNAME", "lua", "echo")
+		skynet.kill(s)
+		fails("call failed", skynet.call, "SPECNAME", "lua", "echo")
+	end)
+
+	it("finds local names", function()
+		assert.equal(skynet.localname ".launcher", harbor.queryname ".launcher")
+		assert.is_nil(harbor.queryname ".nobody")
+	end)
+
+	it("has no other harbors", function()
+		harbor.link(3)
+		fails("call failed", harbor.linkmaster)
+		local connect = skynet.fork(harbor.connect, 3)
+		fails("call failed", skynet.call, 0x02000001, "lua", "x")
+		assert.is_nil(skynet.localname ".nobody")
+		assert.equal(connect, skynet.killthread(connect))
+		assert.same({ 0, false }, { skynet.harbor(skynet.self()) })
+		assert.same({ 2, true }, { skynet.harbor(0x02000001) })
+	end)
+end)

@@ -301,6 +301,29 @@ describe("skynet.coroutine", function()
 	end)
 end)
 
+describe("a timer", function()
+	it("isn't late when the handler that sets it runs on for a while", function()
+		local function busy(ms)
+			local since = skynet.hpc()
+			while skynet.hpc() - since < ms * 1000000 do end -- luacheck: ignore
+		end
+		-- another worker waits for all meanwhile; the watchdog looks before and after the timer
+		-- is set; then nothing but the timer can wake the node
+		for _ = 1, 20 do
+			skynet.sleep(10)
+			local begin = skynet.now()
+			local co = coroutine.running()
+			busy(10)
+			skynet.timeout(5, function()
+				skynet.wakeup(co)
+			end)
+			busy(15)
+			skynet.wait(co)
+			assert.is_true(skynet.now() - begin < 500)
+		end
+	end)
+end)
+
 describe("skynet.profile", function()
 	local profile = require "skynet.profile"
 
