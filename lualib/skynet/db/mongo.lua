@@ -388,6 +388,26 @@ local function one(item)
 	return array { item }
 end
 
+---@class skynet.mongo.collection
+---@field name string           what commands are sent to
+---@field full_name string      "db.collection", with the names of collections above
+---@field connection table      the client
+---@field database table
+---@field batch_insert fun(self, docs: table[])             each document gets an _id if it has none
+---@field safe_batch_insert fun(self, docs: table[]): boolean, string|nil, table
+---@field insert_many fun(self, docs: table[])
+---@field safe_insert_many fun(self, docs: table[]): boolean, string|nil, table
+---@field update fun(self, query: table, update: table, upsert: boolean|nil, multi: boolean|nil)
+---@field safe_update fun(self, query: table, update: table, upsert: boolean|nil, multi: boolean|nil):
+---  boolean, string|nil, table
+---@field batch_update fun(self, list: {query: table, update: table, upsert: boolean, multi: boolean}[])
+---@field safe_batch_update fun(self, list: table[]): boolean, string|nil, table
+---@field delete fun(self, query: table, single: boolean|nil)  single: at most one document
+---@field safe_delete fun(self, query: table, single: boolean|nil): boolean, string|nil, table
+---@field raw_safe_insert fun(self, document: userdata): boolean, string|nil, table  takes bson
+---@field raw_safe_update fun(self, update: userdata): boolean, string|nil, table  {q, u, …} in bson
+---@field raw_safe_delete fun(self, delete: userdata): boolean, string|nil, table  {q, limit} in bson
+
 -- Define NAME and safe_NAME: the same command, sent with and without waiting.
 local function write_methods(name, cmd, list_name, items)
 	collection_class[name] = function(self, ...)
@@ -398,12 +418,13 @@ local function write_methods(name, cmd, list_name, items)
 	end
 end
 
---- Insert a document; it gets an _id if it has none.
+--- Insert a document without waiting; it gets an _id if it has none.
 ---@param doc table
 function collection_class:insert(doc)
 	self.database:send_command("insert", self.name, "documents", one(with_id(doc)))
 end
 
+--- Insert a document as it is.
 ---@param doc table
 ---@return boolean ok, string|nil err, table reply
 function collection_class:safe_insert(doc)
@@ -519,6 +540,7 @@ function collection_class:drop()
 	return self.database:runCommand("drop", self.name)
 end
 
+--- Drop an index by its name, or all of them.
 ---@param name string  or "*"
 ---@return table reply
 function collection_class:dropIndex(name)
