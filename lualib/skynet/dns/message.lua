@@ -72,7 +72,11 @@ end
 local function each_record(msg, pos, count, f)
 	for _ = 1, count do
 		local kind, ttl, data
-		kind, _, ttl, data, pos = unpack(">I2I2I4s2", msg, skip_name(msg, pos))
+		pos = skip_name(msg, pos)
+		if pos > #msg then
+			error "a record that ends too early"
+		end
+		kind, _, ttl, data, pos = unpack(">I2I2I4s2", msg, pos)
 		f(kind, ttl, data)
 	end
 	return pos
