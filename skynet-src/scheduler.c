@@ -424,7 +424,7 @@ park(struct worker *w) {
 	spinlock_unlock(&S.park_lock);
 	announce();
 	bool stay = !work_available() && !atomic_load(&S.quit) &&
-	            (atomic_load(&S.role) || timer_wait_ns() == 0);
+	            (atomic_load(&S.role) || timer_is_due());
 	if (!stay && unlink_parked(w)) {
 		withdraw();
 		atomic_fetch_add(&S.searching, 1);

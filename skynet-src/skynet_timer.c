@@ -216,8 +216,14 @@ skynet_timeout(uint32_t handle, int time, int session) {
 
 int64_t
 timer_wait_ns(void) {
-	uint64_t due = atomic_load_explicit(&T.due, memory_order_relaxed);
-	atomic_store(&T.armed, due);
+	uint64_t due = atomic_load(&T.due), seen;
+	do {
+		seen = due;
+		atomic_store(&T.armed, seen);
+		/* seq_cst: a timer set meanwhile is seen here, or its setter sees what's armed; pairs with
+		   the fence in timer_due_sooner */
+		due = atomic_load(&T.due);
+	} while (due != seen);
 	if (due == NEVER)
 		return -1;
 	uint64_t at = T.base_ns + due * CS_NS;
@@ -226,7 +232,16 @@ timer_wait_ns(void) {
 }
 
 bool
+timer_is_due(void) {
+	/* relaxed: a glance; whoever holds the waiting role looks properly */
+	uint64_t due = atomic_load_explicit(&T.due, memory_order_relaxed);
+	return due != NEVER && due <= current();
+}
+
+bool
 timer_due_sooner(void) {
+	/* seq_cst: the timers we set come before this look; pairs with timer_wait_ns */
+	atomic_thread_fence(memory_order_seq_cst);
 	return atomic_load(&T.due) < atomic_load(&T.armed);
 }
 
