@@ -1,36 +1,43 @@
---- Host names to addresses without blocking a worker: hosts file, cache, then a name server by
+--- Host names to addresses without blocking a worker: hosts file, cache, then name servers by
 --- UDP, or TCP when the answer doesn't fit.
 --
--- One UDP socket at a time serves all questions of the service; it's bound to the server, so the
--- kernel drops datagrams of others, and an answer must repeat the question. Coroutines that ask
--- the same question at the same time share one query. Everything an answer claims (lengths,
--- counts, compression pointers) is checked.
+-- A question goes to the first server; to the next one when that doesn't answer within RETRY or
+-- says that it can't; around the servers until its time is up. Coroutines that ask the same
+-- question at the same time share one query. An answer counts when it comes from the address and
+-- port that was asked, to the socket that asked, with the random id of a question in flight, and
+-- repeats the question. Sockets, and so their random ports, are replaced every minute.
+--
+-- `servers` is the list in use: { ip =, port =, udp = socket or nil }.
 
+local message = require "skynet.dns.message"
 local skynet = require "skynet"
 local socket = require "skynet.socket"
 
 local TIMEOUT = 3000 -- cs, for a question
-local RETRY = 500 -- cs, until it's sent again
-local IDLE = 6000 -- cs: an unused socket is closed after that
-local CHECK = 12000 -- cs, between two looks at it
+local RETRY = 300 -- cs, until it's sent again
+local IDLE = 6000 -- cs: a socket is replaced, or closed when it's unused, after that
+local CHECK = 12000 -- cs, between two looks at unused sockets
+local CONF_AGE = 6000 -- cs: the resolver's file is read again after that
+local SERVERS_MAX = 3
+local REFUSALS = 2 -- times that each server may say that it can't
+local IN_FLIGHT_MAX = 10000 -- questions
 local CACHE_MAX = 10000 -- names
-local JUMPS_MAX = 64 -- compression pointers in one name
-local TYPE = { A = 1, CNAME = 5, AAAA = 28 }
-local TRUNCATED = 0x0200
 
 local dns = {
 	DEFAULT_HOSTS = "/etc/hosts",
 	DEFAULT_RESOLV_CONF = "/etc/resolv.conf",
 }
 
-local name_server -- { ip, port }
-local udp -- { id, used } while open
-local hosts -- name -> list, per address family; nil: not read yet
-local cache = {} -- "type name" -> { expires (cs), list }
+local servers -- nil: not known yet
+local configured -- when they were read from the resolver's file (cs); nil: the user named them
+local watching = false -- does a timer look at the sockets?
+local hosts -- family -> name -> list; nil: not read yet
+local cache = {} -- "type name" -> { expires (cs), list, rcode }
 local cached = 0
 local questions = {} -- id -> question in flight
+local in_flight = 0
 local asking = {} -- "type name" -> question in flight
-local last_id = 0
+local random_bytes = ""
 
 ---------------------------------------------------------------------------------------------
 -- Files
@@ -43,249 +50,292 @@ local function is_v6(s)
 	return s:find(":", 1, true) ~= nil
 end
 
-local function read_hosts()
-	hosts = { [TYPE.A] = {}, [TYPE.AAAA] = {} }
-	local f = dns.DEFAULT_HOSTS and io.open(dns.DEFAULT_HOSTS)
+local function lines_of(path)
+	local f = path and io.open(path)
 	if not f then
-		return
+		return function() end
 	end
-	for line in f:lines() do
+	local text = f:read "a"
+	f:close()
+	return text:gmatch "[^\r\n]+"
+end
+
+local function read_hosts()
+	hosts = { [message.A] = {}, [message.AAAA] = {} }
+	for line in lines_of(dns.DEFAULT_HOSTS) do
 		local ip, names = line:match "^%s*([%x.:]+)%s+([^#;]+)"
-		local family = ip and hosts[is_v6(ip) and TYPE.AAAA or TYPE.A]
+		local family = ip and hosts[is_v6(ip) and message.AAAA or message.A]
 		for name in (names or ""):gmatch "%S+" do
 			name = name:lower()
 			family[name] = family[name] or {}
 			table.insert(family[name], ip)
 		end
 	end
-	f:close()
 end
 
-local function configured_server()
-	local f = dns.DEFAULT_RESOLV_CONF and io.open(dns.DEFAULT_RESOLV_CONF)
-	local ip
-	for line in f and f:lines() or function() end do
-		ip = line:match "^%s*nameserver%s+([%x.:]+)"
-		if ip then
-			break
+local function new_server(ip, port)
+	-- as the socket library writes it, so that senders compare
+	local ok, list = pcall(socket.resolve, ip)
+	return { ip = ok and list[1] or ip, port = port or 53 }
+end
+
+local function same_servers(a, b)
+	for i = 1, math.max(#a, #b) do
+		if not a[i] or not b[i] or a[i].ip ~= b[i].ip or a[i].port ~= b[i].port then
+			return false
 		end
 	end
-	if f then
-		f:close()
+	return true
+end
+
+-- Servers of the resolver's file.
+local function read_servers()
+	local list = {}
+	for line in lines_of(dns.DEFAULT_RESOLV_CONF) do
+		local ip = line:match "^%s*nameserver%s+([%x.:]+)"
+		if ip and #list < SERVERS_MAX then
+			list[#list + 1] = new_server(ip)
+		end
 	end
-	return assert(ip, "Call dns.server first")
+	return list
 end
 
 ---------------------------------------------------------------------------------------------
--- The wire
+-- Sockets
 
-local function encode_name(name)
-	return (name:gsub("%.$", ""):gsub("([^.]+)%.?", function(label)
-		return string.pack("s1", label)
-	end)) .. "\0"
+local function close_udp(server, udp)
+	if server.udp == udp then
+		server.udp = nil
+	end
+	skynet.error(("Udp server close %s:%s (%d)"):format(server.ip, server.port, udp.id))
+	socket.close(udp.id)
 end
 
-local function encode_query(id, name, qtype)
-	return string.pack(">I2I2I2I2I2I2", id, 0x0100, 1, 0, 0, 0) .. encode_name(name) ..
-		string.pack(">I2I2", qtype, 1)
-end
-
--- The name at pos, and where it ends. Pointers must lead backwards, so there are no loops.
-local function decode_name(msg, pos)
-	local labels, after, size = {}, nil, 0
-	for _ = 1, JUMPS_MAX + 128 do
-		local n = string.unpack("B", msg, pos)
-		if n == 0 then
-			return table.concat(labels, "."):lower(), after or pos + 1
-		elseif n >= 0xc0 then
-			local target = (string.unpack(">I2", msg, pos) & 0x3fff) + 1
-			after = after or pos + 2
-			assert(target < pos, "pointer doesn't lead back")
-			pos = target
-		else
-			assert(n < 64, "bad label")
-			labels[#labels + 1] = msg:sub(pos + 1, pos + n)
-			size = size + n + 1
-			assert(size <= 255 and pos + n < #msg, "name too long")
-			pos = pos + n + 1
+-- Ask these servers from now on.
+local function use(list)
+	for _, server in ipairs(servers or {}) do
+		if server.udp then
+			skynet.fork(close_udp, server, server.udp)
 		end
 	end
-	error "name too long"
+	servers, configured = list, nil
 end
 
-local function decode_address(kind, data)
-	if kind == TYPE.A and #data == 4 then
-		return ("%d.%d.%d.%d"):format(data:byte(1, 4))
-	elseif kind == TYPE.AAAA and #data == 16 then
-		return ("%x:%x:%x:%x:%x:%x:%x:%x"):format(string.unpack(">I2I2I2I2I2I2I2I2", data))
+-- Find servers, unless the user named some; again now and then, as the file may change.
+local function configure()
+	if servers and (not configured or skynet.now() - configured < CONF_AGE) then
+		return
 	end
+	local list = read_servers()
+	if not servers then
+		assert(#list > 0, "Call dns.server first")
+	end
+	if #list > 0 and not (servers and same_servers(servers, list)) then
+		use(list)
+	end
+	configured = skynet.now()
 end
 
--- Addresses of one type in an answer, and the least time to live (seconds).
-local function decode_records(msg, pos, count, qtype)
-	local list, ttl = {}, math.huge
-	for _ = 1, count do
-		local kind, lifetime, data
-		pos = select(2, decode_name(msg, pos))
-		kind, _, lifetime, data, pos = string.unpack(">I2I2I4s2", msg, pos)
-		local address = kind == qtype and decode_address(kind, data)
-		if address then
-			list[#list + 1] = address
-			ttl = math.min(ttl, lifetime)
+local function close_idle()
+	local open = false
+	for _, server in ipairs(servers) do
+		local udp = server.udp
+		if udp and udp.pending == 0 and skynet.now() - udp.used >= IDLE then
+			close_udp(server, udp)
 		end
+		open = open or server.udp ~= nil
 	end
-	return list, ttl
+	watching = open
+	if open then
+		skynet.timeout(CHECK, close_idle)
+	end
 end
 
--- Raises when the message isn't an answer to the question.
-local function decode_answer(msg, question)
-	local _, flags, qd, an, pos = string.unpack(">I2I2I2I2", msg)
-	pos = pos + 4
-	assert(flags & 0x8000 ~= 0 and qd == 1, "not an answer")
-	local name, qtype
-	name, pos = decode_name(msg, pos)
-	qtype, _, pos = string.unpack(">I2I2", msg, pos)
-	assert(name == question.name:gsub("%.$", "") and qtype == question.qtype,
-		"answers another question")
-	if flags & TRUNCATED ~= 0 then
-		return nil
+local on_datagram -- (server, udp, msg, from)
+
+-- The socket to ask a server through.
+local function udp_of(server)
+	local udp = server.udp
+	if udp and skynet.now() - udp.opened >= IDLE then
+		server.udp = nil
+		skynet.timeout(TIMEOUT, function() -- some still wait for answers
+			close_udp(server, udp)
+		end)
+		udp = nil
 	end
-	return decode_records(msg, pos, an, qtype)
+	if not udp then
+		local new = { pending = 0, opened = skynet.now() }
+		new.id = socket.udp_dial(server.ip, server.port, function(msg, from)
+			on_datagram(server, new, msg, from)
+		end)
+		server.udp, udp = new, new
+		skynet.error(("Udp server open %s:%s (%d)"):format(server.ip, server.port, udp.id))
+	end
+	if not watching then
+		watching = true
+		skynet.timeout(CHECK, close_idle)
+	end
+	udp.used = skynet.now()
+	return udp
 end
 
 ---------------------------------------------------------------------------------------------
--- Asking
+-- Questions
 
-local function finish(question, list, ttl)
+local function finish(question, answer)
+	if question.done then
+		return
+	end
 	questions[question.id] = nil
+	in_flight = in_flight - 1
 	asking[question.key] = nil
-	question.list, question.ttl, question.done = list, ttl, true
+	question.done, question.answer = true, answer
+	skynet.wakeup(question)
 	for _, waiter in ipairs(question.waiters) do
 		skynet.wakeup(waiter)
 	end
 end
 
+-- A server has answered: it knows, or knows that there's nothing, or can't tell.
+local function settle(question, answer)
+	if #answer.list > 0 or answer.rcode == message.FINE or answer.rcode == message.NO_SUCH_NAME then
+		finish(question, answer)
+		return
+	end
+	question.refusals = question.refusals + 1
+	if question.refusals >= REFUSALS * #servers then
+		finish(question, answer)
+	else
+		skynet.wakeup(question) -- on to the next server
+	end
+end
+
 -- The answer was cut: ask again over TCP.
-local function ask_by_tcp(question)
-	local id = socket.open(name_server.ip, name_server.port)
+local function ask_by_tcp(question, server)
+	local id = socket.open(server.ip, server.port, RETRY)
 	if not id then
 		return
 	end
-	question.tcp = id
-	local list, ttl
-	pcall(function()
-		socket.write(id, string.pack(">s2", question.query))
+	skynet.timeout(RETRY, function()
+		socket.shutdown(id)
+	end)
+	local ok, answer = pcall(function()
+		socket.write(id, string.pack(">s2", question.bytes))
 		local head = assert(socket.read(id, 2))
 		local msg = assert(socket.read(id, (string.unpack(">I2", head))))
-		list, ttl = decode_answer(msg, question)
+		return message.decode(msg, question.bytes)
 	end)
 	socket.close(id)
-	if list and not question.done then
-		finish(question, list, ttl)
+	if ok and not question.done then
+		settle(question, answer)
 	end
 end
 
-local function on_datagram(msg)
+function on_datagram(server, udp, msg, from)
 	local question = #msg >= 12 and questions[string.unpack(">I2", msg)]
-	if not question then
+	if not question or not question.sent[udp] then
 		return
 	end
-	local ok, list, ttl = pcall(decode_answer, msg, question)
+	local ip, port = socket.udp_address(from)
+	if ip ~= server.ip or port ~= server.port then
+		skynet.error(("dns: dropped an answer about %s from %s:%s"):format(question.name, ip, port))
+		return
+	end
+	local ok, answer = pcall(message.decode, msg, question.bytes)
 	if not ok then
-		skynet.error(("dns: dropped an answer about %s: %s"):format(question.name, list))
-	elseif list then
-		finish(question, list, ttl)
-	elseif not question.by_tcp then
-		question.by_tcp = true
-		skynet.fork(ask_by_tcp, question)
+		skynet.error(("dns: dropped an answer about %s: %s"):format(question.name, answer))
+	elseif not answer.truncated then
+		settle(question, answer)
+	elseif not question.by_tcp[server] then
+		question.by_tcp[server] = true
+		skynet.fork(ask_by_tcp, question, server)
 	end
 end
 
-local function close_idle()
-	local s = udp
-	if not s then
-		return
-	elseif next(questions) == nil and skynet.now() - s.used >= IDLE then
-		udp = nil
-		skynet.error(("Udp server close %s:%s (%d)"):format(name_server.ip, name_server.port, s.id))
-		socket.close(s.id)
-	else
-		skynet.timeout(CHECK, close_idle)
-	end
-end
-
-local function open_udp()
-	if not name_server then
-		dns.server(configured_server())
-	end
-	if not udp then
-		local id = socket.udp_dial(name_server.ip, name_server.port, on_datagram)
-		udp = { id = id }
-		skynet.error(("Udp server open %s:%s (%d)"):format(name_server.ip, name_server.port, id))
-		skynet.timeout(CHECK, close_idle)
-	end
-	udp.used = skynet.now()
-	return udp.id
-end
-
-local function new_id()
-	for _ = 1, 0xffff do
-		last_id = last_id % 0xffff + 1
-		if not questions[last_id] then
-			return last_id
+-- A number that nobody can guess, from 1 to 65535.
+local function random_id()
+	while true do
+		if #random_bytes < 2 then
+			local f = io.open("/dev/urandom", "rb")
+			random_bytes = f and f:read(256) or string.pack("<I8I8", math.random(0), math.random(0))
+			if f then
+				f:close()
+			end
+		end
+		local id = string.unpack("<I2", random_bytes)
+		random_bytes = random_bytes:sub(3)
+		if id > 0 and not questions[id] then
+			return id
 		end
 	end
-	error "dns: too many questions at once"
+end
+
+local function send(question, server)
+	local udp = udp_of(server)
+	if not question.sent[udp] then
+		question.sent[udp] = true
+		udp.pending = udp.pending + 1
+	end
+	socket.write(udp.id, question.bytes)
 end
 
 local function send_until_answered(question)
 	local deadline = skynet.now() + TIMEOUT
+	local turn = 0
 	while not question.done and skynet.now() < deadline do
-		socket.write(open_udp(), question.query)
+		local ok, err = pcall(send, question, servers[turn % #servers + 1])
+		if not ok then
+			skynet.error("dns:", err)
+		end
+		turn = turn + 1
 		skynet.sleep(math.min(RETRY, deadline - skynet.now()), question)
 	end
+	for udp in pairs(question.sent) do
+		udp.pending = udp.pending - 1
+	end
 	if not question.done then
+		skynet.error(("DNS query %s timeout"):format(question.name))
 		finish(question)
-		if question.tcp then
-			socket.shutdown(question.tcp)
-		end
 	end
 end
 
-local function remember(key, list, ttl)
-	if cached >= CACHE_MAX then
-		dns.flush()
+local function new_question(key, name, kind)
+	if in_flight >= IN_FLIGHT_MAX then
+		error "dns: too many questions at once"
+	end
+	local id = random_id()
+	in_flight = in_flight + 1
+	local question = { id = id, key = key, name = name, bytes = message.encode(id, name, kind),
+		sent = {}, by_tcp = {}, waiters = {}, refusals = 0 }
+	questions[id], asking[key] = question, question
+	skynet.fork(send_until_answered, question)
+	return question
+end
+
+local function remember(key, answer)
+	if answer.ttl <= 0 or answer.rcode ~= message.FINE and #answer.list == 0 and
+		answer.rcode ~= message.NO_SUCH_NAME then
+		return
+	elseif cached >= CACHE_MAX then
+		cache, cached = {}, 0
 	end
 	if not cache[key] then
 		cached = cached + 1
 	end
-	cache[key] = { expires = skynet.now() + ttl * 100, list = list }
+	cache[key] = { expires = skynet.now() + answer.ttl * 100, list = answer.list,
+		rcode = answer.rcode }
 end
 
-local function ask(key, name, qtype)
-	local question = asking[key]
-	if not question then
-		local id = new_id()
-		question = { id = id, key = key, name = name, qtype = qtype,
-			query = encode_query(id, name, qtype) }
-		question.waiters = { question }
-		questions[id], asking[key] = question, question
-		local ok, err = pcall(send_until_answered, question)
-		if not ok then
-			finish(question)
-			error(err, 0)
-		end
-	else
+-- The answer to a question; nil when there was none in time.
+local function ask(key, name, kind, timeout)
+	configure()
+	local question = asking[key] or new_question(key, name, kind)
+	if not question.done then
 		local waiter = {}
 		table.insert(question.waiters, waiter)
-		skynet.wait(waiter)
+		skynet.sleep(timeout or 2 * TIMEOUT, waiter)
 	end
-	local list = question.list
-	if list and #list > 0 then
-		remember(key, list, question.ttl)
-		return list
-	end
-	return cache[key] and cache[key].list -- better old than none
+	return question.answer
 end
 
 ---------------------------------------------------------------------------------------------
@@ -303,12 +353,42 @@ local function is_legal(name)
 	return true
 end
 
+local function reason(answer)
+	if not answer then
+		return "timeout or no answer"
+	elseif answer.rcode == message.NO_SUCH_NAME then
+		return "no such name (timeout or no answer)"
+	elseif answer.rcode == message.FINE then
+		return "no such address (timeout or no answer)"
+	end
+	return ("the server failed with code %d (timeout or no answer)"):format(answer.rcode)
+end
+
+-- A fresh answer from the cache or the servers, or an old one: better than none.
+local function look_up(key, name, kind, timeout)
+	local entry = cache[key]
+	if entry and entry.expires > skynet.now() then
+		return entry
+	end
+	local answer = ask(key, name, kind, timeout)
+	if answer and #answer.list > 0 then
+		remember(key, answer)
+	elseif entry and #entry.list > 0 then
+		return entry
+	elseif answer then
+		remember(key, answer)
+	end
+	return answer
+end
+
 --- Addresses of a host name. Literal addresses come back as they are.
---- Raises `timeout or no answer` after 30 seconds, or when there's no such name.
+--- Raises a text with `timeout or no answer` when no server answers in time, or there's no such
+--- name.
 ---@param name string
 ---@param ipv6 boolean|nil
+---@param timeout integer|nil  cs, default 30 seconds
 ---@return string|nil address, string[]|string all  nil, "illegal name"
-function dns.resolve(name, ipv6)
+function dns.resolve(name, ipv6, timeout)
 	if is_v4(name) or is_v6(name) then
 		return name
 	end
@@ -319,30 +399,39 @@ function dns.resolve(name, ipv6)
 	if not hosts then
 		read_hosts()
 	end
-	local qtype = ipv6 and TYPE.AAAA or TYPE.A
-	local key = qtype .. " " .. name
-	local list = hosts[qtype][name]
-	local entry = cache[key]
-	if not list and entry and entry.expires > skynet.now() then
-		list = entry.list
-	end
-	list = list or ask(key, name, qtype)
+	local kind = ipv6 and message.AAAA or message.A
+	local list = hosts[kind][name]
 	if not list then
-		error(("dns: %s: timeout or no answer"):format(name))
+		local answer = look_up(kind .. " " .. name, name, kind, timeout)
+		list = answer and answer.list
+		if not list or #list == 0 then
+			error(("dns: %s: %s"):format(name, reason(answer)))
+		end
 	end
 	return list[1], list
 end
 
---- Ask this name server from now on.
----@param server string  address
+--- Ask this name server from now on, or these.
+--- Without an address: the servers of the resolver's file.
+---@param server string|nil|{ [1]: string, [2]: integer|nil }[]  address; or a list of { address,
+---  port }, asked in this order
 ---@param port integer|nil  default 53
 function dns.server(server, port)
-	local old = udp
-	udp = nil
-	if old then
-		socket.close(old.id)
+	if type(server) == "table" then
+		local list = {}
+		for i, s in ipairs(server) do
+			list[i] = new_server(s[1], s[2])
+		end
+		assert(#list > 0, "dns.server: the list is empty")
+		use(list)
+	elseif server then
+		use { new_server(server, port) }
+	else
+		local list = read_servers()
+		assert(#list > 0, "Call dns.server first")
+		use(list)
+		configured = skynet.now()
 	end
-	name_server = { ip = server, port = port or 53 }
 end
 
 --- Forget all answers, and the hosts file.

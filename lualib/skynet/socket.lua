@@ -310,6 +310,7 @@ end
 
 -- What is left when the peer has closed.
 local function rest(s)
+	s.unread = 0
 	return false, take_all(s.buffer, nodes)
 end
 
@@ -376,6 +377,7 @@ function socket.readline(id, sep)
 		line = take_line(s.buffer, nodes, sep)
 	end
 	if line then
+		s.unread = s.unread - #line - #sep
 		return line
 	end
 	return rest(s)
@@ -390,10 +392,11 @@ function socket.readall(id)
 		block_until(s, never, true)
 	end
 	local data = take_all(s.buffer, nodes)
+	s.unread = 0
 	return data ~= "" and data
 end
 
---- Wait until there's something to read.
+--- Wait until there's something to read, unless there is.
 ---@param id integer
 ---@return boolean  false when it was closed
 function socket.block(id)
@@ -401,7 +404,9 @@ function socket.block(id)
 	if not (s and s.alive) then
 		return false
 	end
-	block_until(s, any_bytes, true)
+	if s.unread == 0 then
+		block_until(s, any_bytes, true)
+	end
 	return s.alive
 end
 

@@ -418,6 +418,23 @@ describe("redis.watch", function()
 		w:disconnect()
 	end)
 
+	it("sees a message that came together with the end of a long one", function()
+		local long = ("x"):rep(100000)
+		local port = peer(function(id)
+			assert(socket.readline(id, "SUBSCRIBE\r\n$1\r\nc\r\n"))
+			socket.write(id, "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$100000\r\n" .. long:sub(1, 10))
+			skynet.sleep(5)
+			socket.write(id, long:sub(11) .. "\r\n*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\ny\r\n")
+			socket.read(id, 1)
+		end)
+		local w = redis.watch { host = "127.0.0.1", port = port }
+		w:subscribe "c"
+		assert.same({ long, "c" }, { w:message() })
+		skynet.sleep(5)
+		assert.same({ "y", "c" }, { w:message(1000) })
+		w:disconnect()
+	end)
+
 	it("raises when it's disconnected, and is closed when it's collected", function()
 		local w = watch()
 		w:subscribe "c"
