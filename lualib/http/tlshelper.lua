@@ -2,8 +2,9 @@
 --
 -- Needs `enablessl = true` in the config. These config keys belong to it:
 --   certfile, keyfile   of servers; default ./server-cert.pem, ./server-key.pem
---   ssl_verify          "true": clients check the certificates of servers. Off by default, as
---                       existing projects rely on self-made certificates; a service that
+--   ssl_verify          false: clients don't check the certificates of servers. They do by
+--                       default; projects that rely on self-made certificates name their
+--                       authority by ssl_cafile, or switch the check off. A service that
 --                       connects without checking says so once in the log
 --   ssl_cafile, ssl_capath   authorities to trust; default: the system's
 -- tlshelper.verify, httpc.verify and the options of websocket.connect overrule ssl_verify.
@@ -19,7 +20,7 @@ local socket_error = sockethelper.socket_error
 ---@class http.tlshelper
 local tlshelper = {}
 
---- Do clients of this service check certificates? nil: as ssl_verify in the config says.
+--- Do clients of this service check certificates? nil: unless the config's ssl_verify is false.
 ---@type boolean|nil
 tlshelper.verify = nil
 
@@ -55,7 +56,7 @@ local function verifies(verify)
 		verify = tlshelper.verify
 	end
 	if verify == nil then
-		verify = skynet.getenv "ssl_verify" == "true"
+		verify = skynet.getenv "ssl_verify" ~= "false"
 	end
 	return verify
 end
@@ -72,7 +73,7 @@ function tlshelper.client_context(verify)
 		if verify then
 			ctx:set_verify(skynet.getenv "ssl_cafile", skynet.getenv "ssl_capath")
 		else
-			skynet.error "tls: servers' certificates aren't checked (ssl_verify = true checks them)"
+			skynet.error "tls: servers' certificates aren't checked (ssl_verify = false, or the program's choice)"
 		end
 		clients[verify] = ctx
 	end

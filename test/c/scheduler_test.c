@@ -43,6 +43,11 @@ timer_wait_ns(void) {
 }
 
 bool
+timer_is_due(void) {
+	return false;
+}
+
+bool
 timer_due_sooner(void) {
 	return false;
 }
