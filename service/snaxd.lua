@@ -15,6 +15,8 @@ local name = assert(..., "snaxd needs the name of a snax service")
 
 -- The service's modules may lie in a folder of its name, beside its file.
 local function find_modules(pattern)
+	assert(type(pattern) == "string",
+		"snax_loader must return the file's main function and the template it was found by")
 	SERVICE_NAME = name
 	SERVICE_PATH = pattern:match "^[^?]*" .. name .. "/"
 	package.path = SERVICE_PATH .. "?.lua;" .. package.path
