@@ -44,6 +44,15 @@ document_size(const uint8_t *p, size_t left, size_t *size, const char **error, i
 	return *size >= BSON_EMPTY && *size <= left && p[*size - 1] == 0;
 }
 
+static bool
+regex_size(const uint8_t *p, size_t left, size_t *size, const char **error) {
+	size_t pattern = cstring_size(p, left);
+	size_t options = pattern ? cstring_size(p + pattern, left - pattern) : 0;
+	*error = "Invalid bson block : cstring";
+	*size = pattern + options;
+	return options > 0;
+}
+
 bool
 bson_value_size(uint8_t type, const uint8_t *p, size_t left, size_t *size, const char **error,
                 int *number) {
@@ -86,13 +95,8 @@ bson_value_size(uint8_t type, const uint8_t *p, size_t left, size_t *size, const
 	case BSON_CODEWS:
 		*size = left < 4 ? 0 : bson_u32(p);
 		return *size >= 4 && *size <= left;
-	case BSON_REGEX: {
-		size_t pattern = cstring_size(p, left);
-		size_t options = pattern ? cstring_size(p + pattern, left - pattern) : 0;
-		*error = "Invalid bson block : cstring";
-		*size = pattern + options;
-		return options > 0;
-	}
+	case BSON_REGEX:
+		return regex_size(p, left, size, error);
 	default:
 		*error = "Invalid bson type : %d";
 		return false;

@@ -65,9 +65,8 @@ push_small(lua_State *L, const struct sproto_field *f, int v) {
 	}
 }
 
-/* Fields to make a new table for: no more than the struct has, or the type knows. */
-static int
-expected_fields(const struct sproto_type *t, const uint8_t *p, size_t size) {
+int
+lsproto_expected_fields(const struct sproto_type *t, const uint8_t *p, size_t size) {
 	size_t words = size < 2 ? 0 : sproto_u16(p);
 	if (words > size / 2)
 		words = size / 2;
@@ -78,7 +77,7 @@ expected_fields(const struct sproto_type *t, const uint8_t *p, size_t size) {
 static void
 push_struct(lua_State *L, const struct sproto_type *t, int names, const uint8_t *p, size_t size,
             int depth) {
-	lua_createtable(L, 0, expected_fields(t, p, size));
+	lua_createtable(L, 0, lsproto_expected_fields(t, p, size));
 	if (decode_struct(L, t, names, lua_gettop(L), p, size, depth) != size)
 		malformed(L);
 }

@@ -345,7 +345,7 @@ ldecode(lua_State *L) {
 	if (lua_istable(L, top))
 		table = top;
 	if (table == 0) {
-		lua_newtable(L);
+		lua_createtable(L, 0, lsproto_expected_fields(t, data, size));
 		table = lua_gettop(L);
 	}
 	size_t used = lsproto_decode(L, t, names, table, data, size);

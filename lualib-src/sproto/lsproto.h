@@ -29,4 +29,7 @@ void lsproto_encode(lua_State *L, const struct sproto_type *t, int names, int in
 size_t lsproto_decode(lua_State *L, const struct sproto_type *t, int names, int table,
                       const uint8_t *data, size_t size);
 
+/* Fields to make a new table for: no more than the struct has, or the type knows. */
+int lsproto_expected_fields(const struct sproto_type *t, const uint8_t *data, size_t size);
+
 #endif

@@ -107,7 +107,9 @@ sproto_unpack(const uint8_t *in, size_t size, uint8_t *out) {
 			out += n;
 			continue;
 		}
-		for (int i = 0; i < GROUP; i++)
-			*out++ = mask >> i & 1 ? *in++ : 0;
+		memset(out, 0, GROUP);
+		for (; mask; mask &= mask - 1)
+			out[__builtin_ctz(mask)] = *in++;
+		out += GROUP;
 	}
 }
