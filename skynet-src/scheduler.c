@@ -565,7 +565,7 @@ scheduler_rescue(void) {
 		S.poller.wait(0, 0);
 		timer_advance();
 		atomic_store_explicit(&S.role, 0, memory_order_release);
-	} else if (idle > 0 && (found || !atomic_load(&S.role) || timer_wait_ns() == 0)) {
+	} else if (idle > 0 && (found || !atomic_load(&S.role) || timer_is_due())) {
 		wake_worker();
 	}
 	return idle < S.workers;
