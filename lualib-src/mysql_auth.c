@@ -10,6 +10,7 @@
 #include <lua.h>
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -72,8 +73,9 @@ read_key(const char *pem, size_t sz) {
 	BIO_free(bio);
 	if (key != NULL && (EVP_PKEY_base_id(key) != EVP_PKEY_RSA || EVP_PKEY_bits(key) > KEY_MAX)) {
 		EVP_PKEY_free(key);
-		return NULL;
+		key = NULL;
 	}
+	ERR_clear_error(); /* TLS on this thread would take what's left for its own */
 	return key;
 }
 
@@ -85,6 +87,7 @@ encrypt(EVP_PKEY *key, unsigned char *out, size_t cap, const unsigned char *in, 
 		EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) > 0 &&
 		EVP_PKEY_encrypt(ctx, out, &cap, in, sz) > 0;
 	EVP_PKEY_CTX_free(ctx);
+	ERR_clear_error();
 	return ok ? cap : 0;
 }
 
