@@ -140,7 +140,7 @@ $(LUA_STAMP): 3rd/lua/fetch 3rd/lua/skynet.patch $(wildcard 3rd/lua/*.c) 3rd/lua
 	$(MAKE) -C 3rd/lua headers
 
 $(OUT)/lua/liblua.a: $(LUA_STAMP)
-	@$(MAKE) -C 3rd/lua all PUBLISH=1 V=$(V) OUT=$(abspath $(OUT)/lua) CC='$(CC)' \
+	@$(MAKE) -C 3rd/lua all V=$(V) OUT=$(abspath $(OUT)/lua) CC='$(CC)' \
 		LUA_CFLAGS='$(LUA_CFLAGS)'
 
 # ---- the executable ----
@@ -197,6 +197,7 @@ publish: $(EXE) $(SERVICE_SO) $(CLIB_SO)
 	@mkdir -p $(SKYNET_BUILD_PATH) $(CSERVICE_PATH) $(LUA_CLIB_PATH)
 	@put() { cmp -s $$1 $$2 || { cp $$1 $$2.new && mv $$2.new $$2; }; }; \
 	put $(EXE) $(SKYNET_BUILD_PATH)/skynet; \
+	for f in liblua.a lua luac; do put $(OUT)/lua/$$f 3rd/lua/$$f; done; \
 	for s in $(CSERVICES); do put $(OUT)/cservice/$$s.so $(CSERVICE_PATH)/$$s.so; done; \
 	for l in $(CLIBS); do put $(OUT)/luaclib/$$l.so $(LUA_CLIB_PATH)/$$l.so; done; \
 	put 3rd/lpeg/src/re.lua lualib/re.lua
