@@ -12,6 +12,7 @@
  * Threads: any; one lock around both tables and all counts.
  */
 #include "live.h"
+#include "block.h"
 
 #include "skynet.h"
 #include "skynet_malloc.h"
@@ -128,14 +129,13 @@ static const void *
 check_message(lua_State *L, size_t *size) {
 	if (lua_type(L, 1) == LUA_TSTRING)
 		return lua_tolstring(L, 1, size);
-	if (!lua_isnil(L, 1))
-		luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
+	const void *data = lua_isnil(L, 1) ? NULL : check_pointer(L, 1);
 	lua_Integer n = luaL_checkinteger(L, 2);
 	if (n < 0 || n > UINT32_MAX)
 		luaL_error(L, "Size should be 32bit integer");
 	*size = (size_t)n;
-	luaL_argcheck(L, lua_touserdata(L, 1) || n == 0, 1, "no data, but a size");
-	return lua_touserdata(L, 1);
+	luaL_argcheck(L, data || n == 0, 1, "no data, but a size");
+	return data;
 }
 
 static void *
@@ -260,11 +260,11 @@ ltext(lua_State *L) {
 static uint64_t
 check_delivery(lua_State *L) {
 	uint64_t id;
-	luaL_checktype(L, 1, LUA_TLIGHTUSERDATA);
+	const void *delivery = check_pointer(L, 1);
 	lua_Integer size = luaL_checkinteger(L, 2);
-	if (size != sizeof(id) || lua_touserdata(L, 1) == NULL)
+	if (size != sizeof(id) || delivery == NULL)
 		luaL_error(L, "Invalid multicast package size %d", (int)size);
-	memcpy(&id, lua_touserdata(L, 1), sizeof(id));
+	memcpy(&id, delivery, sizeof(id));
 	return id;
 }
 

@@ -10,6 +10,7 @@
  * is current; the lock of `copies` guards both tables and the lists of copies.
  */
 #include "live.h"
+#include "block.h"
 
 #include "skynet_malloc.h"
 #include "spinlock.h"
@@ -96,9 +97,8 @@ new_version(lua_State *L, int arg) {
 			luaL_error(L, "stm: not enough memory");
 		memcpy(msg, text, size);
 	} else {
-		luaL_checktype(L, arg, LUA_TLIGHTUSERDATA);
+		msg = check_pointer(L, arg);
 		lua_Integer n = luaL_checkinteger(L, arg + 1);
-		msg = lua_touserdata(L, arg);
 		luaL_argcheck(L, n >= 0, arg + 1, "size is negative");
 		luaL_argcheck(L, msg || n == 0, arg, "no data, but a size");
 		size = (size_t)n;

@@ -5,6 +5,7 @@
  * a limit, and a table is created for the number of elements that are really there.
  */
 #include "bson.h"
+#include "../block.h"
 
 #include <string.h>
 
@@ -227,7 +228,7 @@ bson_document(lua_State *L, int index, size_t *size) {
 	if (p)
 		*size = lua_rawlen(L, index);
 	else if (lua_islightuserdata(L, index))
-		p = lua_touserdata(L, index);
+		p = check_pointer(L, index);
 	return p;
 }
 

@@ -15,6 +15,7 @@
  * (by a metamethod, or because the object the type came from is collected).
  */
 #include "lsproto.h"
+#include "../block.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -303,11 +304,12 @@ ldumpproto(lua_State *L) {
 /* Bytes given as a string, or a pointer and a size, starting at `index`. */
 static const uint8_t *
 check_bytes(lua_State *L, int index, size_t *size) {
-	const void *p = lua_touserdata(L, index);
 	if (lua_type(L, index) == LUA_TSTRING)
 		return (const uint8_t *)lua_tolstring(L, index, size);
 	if (!lua_isuserdata(L, index))
 		luaL_argerror(L, index, "Need a string or userdata");
+	const void *p = lua_islightuserdata(L, index) ? check_pointer(L, index)
+	                                              : lua_touserdata(L, index);
 	lua_Integer n = luaL_checkinteger(L, index + 1);
 	size_t most = lua_islightuserdata(L, index) ? PTRDIFF_MAX : lua_rawlen(L, index);
 	if (n < 0 || (size_t)n > most || (p == NULL && n > 0))

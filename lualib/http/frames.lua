@@ -77,6 +77,7 @@ function frames:send(op, payload, mask)
 	self.write(frame(op, payload, mask or self.client and core.mask() or nil))
 end
 
+--- Answer the ping that came last, unless a newer answer is due.
 function frames:answer_ping()
 	local payload = self.pong
 	self.pong = nil
@@ -110,7 +111,8 @@ end
 ---------------------------------------------------------------------------------------------
 -- Reading
 
--- Have `need` bytes from the current position on.
+--- Have `need` bytes from the current position on. Raises when the connection ends.
+---@param need integer  bytes
 function frames:fill(need)
 	if self.pong then
 		self:answer_ping()
@@ -135,7 +137,8 @@ function frames:fill(need)
 	self.heard = skynet.now()
 end
 
--- Let the connection end after some centiseconds, but not later than its reader wants.
+--- Let the connection end after some time, but not later than its reader wants.
+---@param ticks integer|nil  centiseconds
 function frames:limit_time(ticks)
 	local left = self.due and self.due - skynet.now()
 	if left and not (ticks and ticks < left) then
@@ -147,7 +150,8 @@ function frames:limit_time(ticks)
 	end
 end
 
--- The next frame: opcode, fin, payload.
+--- The next frame. Raises when it breaks the protocol or a limit.
+---@return integer opcode, boolean fin, string payload
 function frames:next_frame()
 	while true do
 		local op, fin, payload, at, masked = parse(self.buf, self.at, self.limit - self.size)
@@ -165,7 +169,8 @@ function frames:next_frame()
 	end
 end
 
--- Keep a part of an unfinished message.
+--- Keep a part of an unfinished message. Raises when it grows too large.
+---@param payload string
 function frames:keep(payload)
 	if payload == "" then
 		return
@@ -174,6 +179,10 @@ function frames:keep(payload)
 	self.size = self.size + #payload
 end
 
+--- The last part of a message has come.
+---@param format "text"|"binary"
+---@param data string
+---@return string message, "text"|"binary" format
 function frames:complete(format, data)
 	if self.format then
 		self:keep(data)

@@ -14,6 +14,14 @@ local skip = {
 	["skynet.dispatch.setup"] = "replaces the dispatcher",
 	["skynet.memory.dumpinfo"] = "prints pages of statistics",
 	["skynet.debugchannel.create.read"] = "blocks its worker for as long as it's told",
+	["client.socket.close"] = "closes descriptors of the process, as it's made to",
+	["client.socket.shutdown"] = "shuts descriptors of the process down, as it's made to",
+	["client.socket.readstdin"] = "ends the process at the end of input, as it's made to",
+	["client.socket.usleep"] = "sleeps for as long as it's told",
+	["clientsocket.usleep"] = "as client.socket.usleep",
+	["clientsocket.close"] = "as client.socket.close",
+	["clientsocket.shutdown"] = "as client.socket.shutdown",
+	["clientsocket.readstdin"] = "as client.socket.readstdin",
 }
 
 local function pointer(n)

@@ -20,7 +20,10 @@ local function current(client)
 	return t and t.client == client and t or nil
 end
 
--- Add what marks a command as part of the transaction that runs here.
+--- Add what marks a command as part of the transaction that runs here.
+---@param client table
+---@param p table  the command being built
+---@return boolean  does one run?
 function transaction.extend(client, p)
 	local t = current(client)
 	if not t then
