@@ -10,6 +10,7 @@ for handle, bytes in pairs(memory.info()) do
 end
 print("total", memory.total())
 print("block", memory.block())
+io.stdout:flush()
 
 skynet.start(function()
 	skynet.exit()
