@@ -25,6 +25,7 @@
 #define META "skynet.cluster.server"
 #define PTYPE_TRACE 12
 #define NAME_BUCKETS 64
+#define PARTIAL_SHARE 4 /* unfinished requests of one link, in largest messages */
 
 /* A request that waits for its name, or a name that is known. */
 struct waiting {
@@ -49,6 +50,7 @@ struct name {
 /* A request that arrives in parts. */
 struct large {
 	struct assembly parts;
+	size_t announced; /* bytes */
 	bool push;
 	uint32_t handle;
 	char *name; /* instead of a handle */
@@ -77,6 +79,7 @@ struct server {
 	uint32_t lives; /* cs a partial message may take */
 	struct session_map running;
 	struct session_map large;
+	size_t partial; /* bytes announced by all of them */
 	uint64_t swept;
 	struct name *names[NAME_BUCKETS];
 	char *tag; /* announced, for the next request that resolves */
@@ -99,9 +102,21 @@ write_frame(struct server *s, uint32_t wire, int type, const void *data, size_t 
 }
 
 static void
+answer_error(struct server *s, uint32_t wire, bool push, const char *text) {
+	if (push)
+		skynet_error(s->ctx, "a push is dropped: %s", text);
+	else
+		write_frame(s, wire, ANSWER_ERROR, text, strlen(text), false);
+}
+
+static void
 answer_ok(struct server *s, uint32_t wire, const uint8_t *data, size_t sz) {
 	if (sz <= CLUSTER_PART) {
 		write_frame(s, wire, ANSWER_OK, data, sz, false);
+		return;
+	}
+	if (sz > UINT32_MAX) {
+		answer_error(s, wire, false, "the answer is larger than a cluster can carry");
 		return;
 	}
 	uint8_t total[4] = {(uint8_t)sz, (uint8_t)(sz >> 8), (uint8_t)(sz >> 16),
@@ -113,14 +128,6 @@ answer_ok(struct server *s, uint32_t wire, const uint8_t *data, size_t sz) {
 		data += n;
 		sz -= n;
 	}
-}
-
-static void
-answer_error(struct server *s, uint32_t wire, bool push, const char *text) {
-	if (push)
-		skynet_error(s->ctx, "a push is dropped: %s", text);
-	else
-		write_frame(s, wire, ANSWER_ERROR, text, strlen(text), false);
 }
 
 /*
@@ -430,7 +437,8 @@ dispatch(lua_State *L, struct server *s, const struct cluster_address *to, uint3
 }
 
 static void
-free_large(struct large *l) {
+free_large(struct server *s, struct large *l) {
+	s->partial -= l->announced;
 	assembly_drop(&l->parts);
 	skynet_free(l->name);
 	skynet_free(l->tag);
@@ -450,7 +458,7 @@ sweep(struct server *s) {
 			uint32_t wire = s->large.slot[i].key;
 			(void)session_take(&s->large, wire);
 			answer_error(s, wire, l->push, "Invalid large req (it took too long)");
-			free_large(l);
+			free_large(s, l);
 			i--; /* another may have moved here */
 		}
 	}
@@ -466,8 +474,11 @@ begin_large(struct server *s, const struct cluster_request *r) {
 		return "a large request is larger than cluster_max_message allows";
 	if (s->large.used >= s->max_partial)
 		return "too many unfinished large requests";
+	if (r->total > s->max_message * PARTIAL_SHARE - s->partial)
+		return "unfinished large requests announce more than four times cluster_max_message";
 	struct large *l = skynet_calloc(1, sizeof(*l));
-	l->parts.total = r->total;
+	l->parts.total = l->announced = r->total;
+	s->partial += r->total;
 	l->push = r->push;
 	l->handle = r->to.handle;
 	l->since = skynet_now();
@@ -499,7 +510,7 @@ add_part(lua_State *L, struct server *s, const struct cluster_request *r) {
 		if (!p.owned)
 			l->parts.data = NULL;
 	}
-	free_large(l);
+	free_large(s, l);
 	return NULL;
 }
 
@@ -651,7 +662,7 @@ server_gc(lua_State *L) {
 		skynet_free(r);
 	}
 	while ((l = session_take_any(&s->large, &key)) != NULL)
-		free_large(l);
+		free_large(s, l);
 	session_free(&s->running);
 	session_free(&s->large);
 	for (int i = 0; i < NAME_BUCKETS; i++) {

@@ -22,6 +22,8 @@ end
 -- seconds of silence before a ping, and again until the link is given up; 0: never
 local heartbeat = number("cluster_heartbeat", 10)
 local max_message = number("cluster_max_message", 1024) * 1024 * 1024
+-- seconds that dialling may take; 0: as long as the system tries
+local connect_limit = number("cluster_connect_timeout", 10)
 
 local sender
 local link = { fd = nil, generation = 0, failures = 0, blocked_until = 0 }
@@ -88,7 +90,8 @@ end
 
 -- One attempt. Returns the socket's id, or nil and why.
 local function attempt(target)
-	local ok, fd, err = pcall(socket.open, target)
+	local ok, fd, err = pcall(socket.open, target, nil,
+		connect_limit > 0 and connect_limit * 100 or nil)
 	if not ok then
 		return nil, fd
 	end
