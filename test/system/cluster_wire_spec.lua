@@ -73,7 +73,7 @@ describe("the cluster wire", function()
 	end
 
 	setup(function()
-		server = node.start { start = "clusternode", cluster_max_partial = 8 }
+		server = node.start { start = "clusternode", cluster_max_partial = 8, cluster_max_message = 1 }
 		server.port = tonumber((server:expect "port (%d+)"))
 		fd = open()
 		handle = 10
@@ -183,6 +183,13 @@ describe("the cluster wire", function()
 			.. frame("\3" .. u32(9) .. "abcde"),
 		["two begins of one session"] = frame("\x81\5@echo" .. u32(9) .. u32(2)):rep(2),
 		["a size of 4 GiB"] = frame("\x81\5@echo" .. u32(9) .. "\255\255\255\255"),
+		["more announced bytes than are allowed in all"] = (function()
+			local all = {}
+			for i = 1, 6 do -- each is as large as one may be
+				all[i] = frame("\x81\5@echo" .. u32(i) .. u32(1 << 20))
+			end
+			return table.concat(all)
+		end)(),
 		["too many unfinished requests"] = (function()
 			local all = {}
 			for i = 1, 20 do
