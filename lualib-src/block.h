@@ -20,7 +20,8 @@ static inline void *
 check_pointer(lua_State *L, int index) {
 	luaL_checktype(L, index, LUA_TLIGHTUSERDATA);
 	void *p = lua_touserdata(L, index);
-	luaL_argcheck(L, p == NULL || (uintptr_t)p >= BLOCK_LOWEST, index, "not a pointer to a block");
+	luaL_argcheck(L, p == NULL || (uintptr_t)p >= BLOCK_LOWEST, index,
+	              "not a pointer to a block");
 	return p;
 }
 

@@ -36,8 +36,7 @@ check_address(lua_State *L, void *msg) {
 	}
 	if (to.namelen < 1 || to.namelen > CLUSTER_NAME_MAX) {
 		skynet_free(msg);
-		luaL_error(L,
-		           "name length is invalid, must be between 1 and 255 characters: %s",
+		luaL_error(L, "name length is invalid, must be between 1 and 255 characters: %s",
 		           to.name);
 	}
 	return to;

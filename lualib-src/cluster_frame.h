@@ -21,14 +21,20 @@ struct cluster_address {
 	uint32_t handle;
 };
 
-enum cluster_kind { CLUSTER_COMPLETE, CLUSTER_BEGIN, CLUSTER_MIDDLE, CLUSTER_LAST, CLUSTER_TRACE };
+enum cluster_kind {
+	CLUSTER_COMPLETE,
+	CLUSTER_BEGIN,
+	CLUSTER_MIDDLE,
+	CLUSTER_LAST,
+	CLUSTER_TRACE
+};
 
 struct cluster_request {
 	enum cluster_kind kind;
 	struct cluster_address to;
 	uint32_t session; /* 0 in a complete frame: a push */
 	bool push;
-	uint32_t total;   /* of a begin frame */
+	uint32_t total;      /* of a begin frame */
 	const uint8_t *data; /* payload, or the trace tag; borrowed from the frame */
 	size_t sz;
 };

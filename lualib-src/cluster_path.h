@@ -20,7 +20,7 @@ struct session_map {
 	struct session_slot {
 		uint32_t key; /* 0: free */
 		void *value;
-	} *slot;
+	} * slot;
 	uint32_t size; /* power of two, or 0 */
 	uint32_t used;
 };

@@ -30,8 +30,8 @@
 struct call {
 	uint32_t source;
 	int session;
-	uint32_t handle; /* of the service called; 0: by name */
-	uint64_t since;  /* cs */
+	uint32_t handle;       /* of the service called; 0: by name */
+	uint64_t since;        /* cs */
 	struct assembly parts; /* an answer in several frames */
 	size_t namelen;
 	char name[];
@@ -52,7 +52,7 @@ struct queued {
 
 struct sender {
 	struct skynet_context *ctx;
-	int fd; /* 0: down */
+	int fd;        /* 0: down */
 	uint32_t next; /* wire session */
 	struct session_map calls;
 	struct queued *first, **last;
@@ -60,7 +60,7 @@ struct sender {
 	uint8_t *input; /* the beginning of a frame */
 	size_t have, room;
 	size_t max_message;
-	uint64_t heard; /* cs: last time bytes came */
+	uint64_t heard;            /* cs: last time bytes came */
 	struct session_map traced; /* sources whose next request is traced: Lua handles those */
 };
 
@@ -246,8 +246,7 @@ take_request(lua_State *L, struct sender *s, int at, uint32_t source, int sessio
 		refuse(s, msg, source, session,
 		       "name length is invalid, must be between 1 and 255 characters");
 	} else if (sz < 0 || (uint64_t)sz > UINT32_MAX || (size_t)sz > s->max_message) {
-		refuse(s, msg, source, session,
-		       "the message is larger than cluster_max_message allows");
+		refuse(s, msg, source, session, "the message is larger than cluster_max_message allows");
 	} else {
 		start_request(L, s, &to, push, msg, (size_t)sz, source, session);
 	}
@@ -546,9 +545,8 @@ sender_gc(lua_State *L) {
 int
 cluster_new_sender(lua_State *L) {
 	static const luaL_Reg methods[] = {
-		{"up", lup},           {"fail", lfail}, {"state", lstate},
-		{"request", lrequest}, {"ping", lping}, {"pending", lpending},
-		{NULL, NULL},
+		{"up", lup},     {"fail", lfail},       {"state", lstate}, {"request", lrequest},
+		{"ping", lping}, {"pending", lpending}, {NULL, NULL},
 	};
 	struct skynet_context *ctx = cluster_context(L);
 	luaL_checktype(L, 1, LUA_TFUNCTION);

@@ -629,7 +629,8 @@ lnamechange(lua_State *L) {
 	return 0;
 }
 
-/* pending() -> list of { wire=, session=, since=seconds, to= }: requests that are being handled */
+/* pending() -> list of { wire=, session=, since=seconds, to= }: requests that are being handled
+ */
 static int
 lpending(lua_State *L) {
 	struct server *s = check_server(L);

@@ -245,8 +245,7 @@ static void
 fill(lua_State *L, int t, int sheet, uint32_t index) {
 	const struct document *d = ((struct sheet *)lua_touserdata(L, sheet))->doc;
 	struct ds_level l;
-	size_t at =
-		d && index < d->tables ? ds_table_offset(d->bytes, d->tables, index) : SIZE_MAX;
+	size_t at = d && index < d->tables ? ds_table_offset(d->bytes, d->tables, index) : SIZE_MAX;
 	if (at == SIZE_MAX || !ds_level(d->bytes, at, d->strings, &l))
 		luaL_error(L, "Invalid proxy (index = %d)", (int)index);
 	luaL_checkstack(L, LUA_MINSTACK, NULL);
@@ -316,10 +315,8 @@ sheet_pairs(lua_State *L) {
 /* Push a sheet without a document. */
 static struct sheet *
 push_sheet(lua_State *L) {
-	static const luaL_Reg methods[] = {{"__index", sheet_index},
-					   {"__len", sheet_len},
-					   {"__pairs", sheet_pairs},
-					   {NULL, NULL}};
+	static const luaL_Reg methods[] = {
+		{"__index", sheet_index}, {"__len", sheet_len}, {"__pairs", sheet_pairs}, {NULL, NULL}};
 	struct sheet *s = lua_newuserdatauv(L, sizeof(*s), UV_COUNT);
 	s->doc = NULL;
 	luaL_setmetatable(L, SHEET);

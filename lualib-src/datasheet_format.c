@@ -37,7 +37,7 @@ static const char *
 check_level(const struct ds_level *l, uint32_t tables, size_t limit) {
 	for (uint32_t i = 0; i < l->array_n + l->dict_n; i++) {
 		const char *p = i < l->array_n ? l->array + (size_t)i * 4
-					       : l->dict + (size_t)(i - l->array_n) * 8 + 4;
+		                               : l->dict + (size_t)(i - l->array_n) * 8 + 4;
 		uint32_t v = ds_load32(p);
 		if (l->types[i] >= DS_TYPES)
 			return "a value's type is unknown";

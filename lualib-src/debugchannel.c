@@ -271,11 +271,8 @@ lsethook(lua_State *L) {
 LUAMOD_API int
 luaopen_skynet_debugchannel(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"create", lcreate},
-		{"connect", lconnect},
-		{"release", lrelease},
-		{"sethook", lsethook},
-		{NULL, NULL},
+		{"create", lcreate},   {"connect", lconnect}, {"release", lrelease},
+		{"sethook", lsethook}, {NULL, NULL},
 	};
 	static const luaL_Reg methods[] = {
 		{"write", lwrite}, {"read", lread}, {"release", lrelease}, {NULL, NULL}};

@@ -42,7 +42,7 @@ struct writer {
 	bool heap;         /* buf is a heap block, not the scratch */
 	const char *fault; /* first error; a format with one %s when `what` is set */
 	const char *what;
-	bool raised;       /* a metamethod's error is on top of the stack */
+	bool raised; /* a metamethod's error is on top of the stack */
 };
 
 static _Thread_local char scratch[SCRATCH];
@@ -351,7 +351,7 @@ seri_pack(lua_State *L, int first, size_t *sz) {
 struct reader {
 	const char *p;
 	size_t left;
-	int line;    /* where the first error was found; 0: none */
+	int line;     /* where the first error was found; 0: none */
 	bool foreign; /* refuse what only has a meaning inside this process */
 };
 

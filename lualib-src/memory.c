@@ -73,9 +73,9 @@ lprofactive(lua_State *L) {
 LUAMOD_API int
 luaopen_skynet_memory(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"total", ltotal},       {"block", lblock},       {"current", lcurrent},
-		{"info", dump_mem_lua},  {"dump", ldump},         {"dumpinfo", ldumpinfo},
-		{"jestat", ljestat},     {"mallctl", lmallctl},   {"dumpheap", ldumpheap},
+		{"total", ltotal},           {"block", lblock},     {"current", lcurrent},
+		{"info", dump_mem_lua},      {"dump", ldump},       {"dumpinfo", ldumpinfo},
+		{"jestat", ljestat},         {"mallctl", lmallctl}, {"dumpheap", ldumpheap},
 		{"profactive", lprofactive}, {NULL, NULL},
 	};
 	luaL_checkversion(L);

@@ -185,7 +185,7 @@ int luaopen_skynet_mongo_driver(lua_State *L);
 int
 luaopen_skynet_mongo_driver(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"op_msg", lop_msg}, {"length", llength}, {"reply", lreply}, {"hash", lhash},
+		{"op_msg", lop_msg}, {"length", llength}, {"reply", lreply},   {"hash", lhash},
 		{"hmac", lhmac},     {"pbkdf2", lpbkdf2}, {"random", lrandom}, {NULL, NULL},
 	};
 	luaL_checkversion(L);

@@ -104,8 +104,8 @@ make(lua_State *L, void *data, size_t size, const char *who) {
 	if (p && cell) {
 		live_lock(&packages);
 		*cell = (uint64_t)LIVE_PACKAGE << 56 | (++packages.serial & (UINT64_MAX >> 8));
-		*p = (struct package){
-			.id = *cell, .data = data, .size = size, .cell = cell, .pending = 1};
+		*p =
+			(struct package){.id = *cell, .data = data, .size = size, .cell = cell, .pending = 1};
 		/* a stale entry of this address: that cell was freed by others */
 		(void)live_remove(&cells, address(cell));
 		done = live_insert(&cells, address(cell), p) && live_insert(&packages, p->id, p);
@@ -228,8 +228,8 @@ lremote(lua_State *L) {
 	}
 	live_unlock(&packages);
 	if (!mine)
-		return luaL_argerror(
-			L, 1, p ? "somebody reads this package" : "this cell was used already");
+		return luaL_argerror(L, 1,
+		                     p ? "somebody reads this package" : "this cell was used already");
 	live_take(data);
 	live_free(cell);
 	destroy(gone);
@@ -344,8 +344,7 @@ ldeliver(lua_State *L) {
 	lua_newtable(L); /* 5: the dead */
 	for (lua_pushnil(L); lua_next(L, 4); lua_pop(L, 1)) {
 		uint32_t to = (uint32_t)lua_tointeger(L, 6);
-		if (to &&
-		    skynet_send(NULL, source, to, PTYPE_MULTICAST, channel, &id, sizeof(id)) >= 0)
+		if (to && skynet_send(NULL, source, to, PTYPE_MULTICAST, channel, &id, sizeof(id)) >= 0)
 			continue;
 		(void)drop_delivery(id);
 		lua_pushvalue(L, 6);

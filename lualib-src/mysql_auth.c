@@ -23,10 +23,10 @@ enum {
 
 static void
 digest(lua_State *L, const EVP_MD *kind, unsigned char *out, const void *a, size_t na,
-	const void *b, size_t nb) {
+       const void *b, size_t nb) {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	int ok = ctx != NULL && EVP_DigestInit_ex(ctx, kind, NULL) && EVP_DigestUpdate(ctx, a, na) &&
-		EVP_DigestUpdate(ctx, b, nb) && EVP_DigestFinal_ex(ctx, out, NULL);
+	         EVP_DigestUpdate(ctx, b, nb) && EVP_DigestFinal_ex(ctx, out, NULL);
 	EVP_MD_CTX_free(ctx);
 	if (!ok)
 		luaL_error(L, "mysql: OpenSSL can't compute a digest");
@@ -84,8 +84,8 @@ static size_t
 encrypt(EVP_PKEY *key, unsigned char *out, size_t cap, const unsigned char *in, size_t sz) {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
 	int ok = ctx != NULL && EVP_PKEY_encrypt_init(ctx) > 0 &&
-		EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) > 0 &&
-		EVP_PKEY_encrypt(ctx, out, &cap, in, sz) > 0;
+	         EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) > 0 &&
+	         EVP_PKEY_encrypt(ctx, out, &cap, in, sz) > 0;
 	EVP_PKEY_CTX_free(ctx);
 	ERR_clear_error();
 	return ok ? cap : 0;
@@ -127,7 +127,10 @@ lseal(lua_State *L) {
 LUAMOD_API int
 luaopen_skynet_mysql_auth(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"native", lnative}, {"caching", lcaching}, {"seal", lseal}, {NULL, NULL},
+		{"native", lnative},
+		{"caching", lcaching},
+		{"seal", lseal},
+		{NULL, NULL},
 	};
 	luaL_checkversion(L);
 	luaL_newlib(L, functions);

@@ -332,11 +332,10 @@ ltostring(lua_State *L) {
 LUAMOD_API int
 luaopen_skynet_netpack(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"pop", lpop},     {"pack", lpack}, {"clear", lclear}, {"tostring", ltostring},
-		{NULL, NULL},
+		{"pop", lpop}, {"pack", lpack}, {"clear", lclear}, {"tostring", ltostring}, {NULL, NULL},
 	};
-	static const char *const names[] = {"data", "more", "error", "open", "close", "warning",
-	                                    "init"};
+	static const char *const names[] = {"data",  "more",    "error", "open",
+	                                    "close", "warning", "init"};
 	luaL_checkversion(L);
 	luaL_newmetatable(L, META);
 	lua_pushcfunction(L, lclear);

@@ -58,7 +58,7 @@ need_object(lua_State *L, int arg) {
 	if (lua_getstack(L, 0, &ar))
 		(void)lua_getinfo(L, "n", &ar);
 	return luaL_error(L, "bad argument #%d to '%s': Need a conf object", arg,
-			  ar.name ? ar.name : "?");
+	                  ar.name ? ar.name : "?");
 }
 
 static uint64_t
@@ -241,7 +241,7 @@ lnextkey(lua_State *L) {
 	if (!lua_isnil(L, 2) && !sd_position(t, &key, &at)) {
 		let_go(L, 3);
 		return luaL_error(L, "sharedata nextkey: the key %s isn't there",
-				  luaL_tolstring(L, 2, NULL));
+		                  luaL_tolstring(L, 2, NULL));
 	}
 	int n = sd_next(L, t, &at, &slot);
 	let_go(L, 3);

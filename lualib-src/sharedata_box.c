@@ -187,9 +187,9 @@ push_child(lua_State *L, struct box *parent, int ud, int key, const struct sd_ta
 	lua_pop(L, 1);
 	struct box *b = lua_newuserdatauv(L, sizeof(*b), UV_COUNT);
 	*b = (struct box){.tag = BOX_TAG(b),
-			  .root = parent->root,
-			  .table = table,
-			  .version = parent->root->box.version};
+	                  .root = parent->root,
+	                  .table = table,
+	                  .version = parent->root->box.version};
 	lua_pushvalue(L, ud);
 	lua_setiuservalue(L, -2, UV_PARENT);
 	lua_pushvalue(L, key);
@@ -202,7 +202,7 @@ push_child(lua_State *L, struct box *parent, int ud, int key, const struct sd_ta
 
 static void
 push_slot(lua_State *L, struct box *b, int ud, int key, const struct sd_table *t,
-	  struct sd_slot slot) {
+          struct sd_slot slot) {
 	if (slot.type == SD_TABLE)
 		push_child(L, b, ud, key, sd_at(t, slot.value->distance));
 	else
@@ -212,7 +212,7 @@ push_slot(lua_State *L, struct box *b, int ud, int key, const struct sd_table *t
 /* As push_slot, which may leave more below: push the value and nothing else. */
 static void
 push_only_slot(lua_State *L, struct box *b, int ud, int key, const struct sd_table *t,
-	       struct sd_slot slot) {
+               struct sd_slot slot) {
 	int at = lua_gettop(L) + 1;
 	push_slot(L, b, ud, key, t, slot);
 	if (lua_gettop(L) > at) {
@@ -449,7 +449,7 @@ lnext(lua_State *L) {
 	sd_key_of(L, 2, &key);
 	if (!lua_isnil(L, 2) && !sd_position(t, &key, &at))
 		return luaL_error(L, "sharedata next: the key %s isn't there",
-				  luaL_tolstring(L, 2, NULL));
+		                  luaL_tolstring(L, 2, NULL));
 	if (!sd_next(L, t, &at, &slot))
 		return 0;
 	lua_pushvalue(L, 4);
@@ -485,8 +485,8 @@ lupdate(lua_State *L) {
 	struct object *o = sd_grab(L, 2);
 	struct object *old = r->object;
 	if (o == old || !atomic_load(&old->dirty)) {
-		const char *why = o == old ? "You should update a new object"
-					   : "Only dirty object can be update";
+		const char *why =
+			o == old ? "You should update a new object" : "Only dirty object can be update";
 		sd_release(o);
 		return luaL_error(L, "%s", why);
 	}
@@ -507,7 +507,7 @@ lobject(lua_State *L) {
 /* Call f for each cached child's table (left at the top) of the box at `ud`. */
 static void
 each_child(lua_State *L, int ud, void (*f)(lua_State *L, int ud, int children, bool flag),
-	   bool flag) {
+           bool flag) {
 	luaL_checkstack(L, LUA_MINSTACK, NULL);
 	if (lua_getiuservalue(L, ud, UV_CHILDREN) != LUA_TTABLE) {
 		lua_pop(L, 1);

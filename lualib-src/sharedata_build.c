@@ -197,12 +197,12 @@ add_pair(lua_State *L, struct builder *b, size_t table, uint32_t i, uint64_t has
 	*entry_at(b, table, i) = e;
 	size_t at = (size_t)((char *)entry_at(b, table, i) - b->doc.base);
 	add_value(L, b, table, at + offsetof(struct sd_entry, value),
-		  at + offsetof(struct sd_entry, type));
+	          at + offsetof(struct sd_entry, type));
 }
 
 static void
 add_hash_part(lua_State *L, struct builder *b, int t, size_t table, uint32_t n,
-	      uint32_t array_n) {
+              uint32_t array_n) {
 	if (n == 0)
 		return;
 	int top = lua_gettop(L);
@@ -229,7 +229,7 @@ add_hash_part(lua_State *L, struct builder *b, int t, size_t table, uint32_t n,
 
 static void
 add_array_part(lua_State *L, struct builder *b, int t, size_t table, uint32_t n,
-	       uint32_t hash_n) {
+               uint32_t hash_n) {
 	size_t values = table + sizeof(struct sd_table) + hash_n * sizeof(struct sd_entry);
 	size_t types = values + n * sizeof(union sd_value);
 	for (uint32_t i = 0; i < n; i++) {
@@ -250,8 +250,8 @@ add_table(lua_State *L, struct builder *b, int t) {
 	uint32_t array_n = (uint32_t)length;
 	uint32_t hash_n = count_hashed(L, b, t, array_n);
 	size_t at = add(L, b,
-			sizeof(struct sd_table) + hash_n * sizeof(struct sd_entry) +
-				array_n * (sizeof(union sd_value) + 1));
+	                sizeof(struct sd_table) + hash_n * sizeof(struct sd_entry) +
+	                    array_n * (sizeof(union sd_value) + 1));
 	uint32_t index = add_table_index(L, b, at);
 	*(struct sd_table *)(b->doc.base + at) =
 		(struct sd_table){.index = index, .array_n = array_n, .hash_n = hash_n};
@@ -298,8 +298,7 @@ add_value(lua_State *L, struct builder *b, size_t table, size_t value, size_t ty
 		v.distance = (int64_t)add_subtable(L, b) - (int64_t)table;
 		break;
 	default:
-		b->path[b->depth < SD_MAX_DEPTH ? b->depth++ : b->depth - 1] =
-			lua_absindex(L, -2);
+		b->path[b->depth < SD_MAX_DEPTH ? b->depth++ : b->depth - 1] = lua_absindex(L, -2);
 		fail_with(L, b, "Unsupport value type %s", luaL_typename(L, -1));
 	}
 	memcpy(b->doc.base + value, &v, sizeof(v));

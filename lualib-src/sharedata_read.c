@@ -36,8 +36,8 @@ hash_text(const char *p, size_t n) {
 		return mix(load4(p) ^ K2, load4(p + n - 4) ^ h);
 	if (n == 0)
 		return mix(K2, h);
-	uint64_t few = (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[n / 2] << 8 |
-		       (uint8_t)p[n - 1];
+	uint64_t few =
+		(uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[n / 2] << 8 | (uint8_t)p[n - 1];
 	return mix(few ^ K2, h);
 }
 
@@ -48,8 +48,7 @@ hash_integer(int64_t i) {
 
 uint64_t
 sd_hash(const struct sd_key *key) {
-	return key->type == SD_INTEGER ? hash_integer(key->integer)
-				       : hash_text(key->text, key->size);
+	return key->type == SD_INTEGER ? hash_integer(key->integer) : hash_text(key->text, key->size);
 }
 
 void
@@ -146,7 +145,7 @@ sd_position(const struct sd_table *t, const struct sd_key *key, uint64_t *at) {
 		return true;
 	}
 	const struct sd_entry *e = key->type == SD_STRING ? find_text(t, key->text, key->size)
-							  : find_integer(t, key->integer);
+	                                                  : find_integer(t, key->integer);
 	if (e == NULL)
 		return false;
 	*at = t->array_n + (uint64_t)(e - sd_entries(t)) + 1;
@@ -170,8 +169,7 @@ sd_push(lua_State *L, const struct sd_table *t, struct sd_slot slot) {
 		lua_pushboolean(L, slot.value->integer != 0);
 		break;
 	case SD_STRING:
-		lua_pushstring(L,
-			       ((const struct sd_string *)sd_at(t, slot.value->distance))->text);
+		lua_pushstring(L, ((const struct sd_string *)sd_at(t, slot.value->distance))->text);
 		break;
 	case SD_BYTES: {
 		const struct sd_string *s = sd_at(t, slot.value->distance);
@@ -208,7 +206,7 @@ sd_copy(lua_State *L, const struct sd_table *t) {
 	struct sd_slot slot;
 	luaL_checkstack(L, LUA_MINSTACK, "the table is nested too deep");
 	lua_createtable(L, t->array_n < INT32_MAX ? (int)t->array_n : 0,
-			t->hash_n < INT32_MAX ? (int)t->hash_n : 0);
+	                t->hash_n < INT32_MAX ? (int)t->hash_n : 0);
 	while (sd_next(L, t, &at, &slot)) {
 		if (slot.type == SD_TABLE)
 			sd_copy(L, sd_at(t, slot.value->distance));

@@ -132,9 +132,8 @@ matrix_retire(lua_State *L) {
 static struct matrix *
 new_matrix(lua_State *L) {
 	static const luaL_Reg methods[] = {
-		{"getptr", matrix_getptr}, {"size", matrix_size},
-		{"close", matrix_close},   {"retire", matrix_retire},
-		{"__gc", matrix_close},    {NULL, NULL},
+		{"getptr", matrix_getptr}, {"size", matrix_size},  {"close", matrix_close},
+		{"retire", matrix_retire}, {"__gc", matrix_close}, {NULL, NULL},
 	};
 	struct matrix *m = lua_newuserdatauv(L, sizeof(*m), 0);
 	memset(m, 0, sizeof(*m));
@@ -208,8 +207,7 @@ prepare(lua_State *S) {
 	luaL_openlibs(S);
 	int status =
 		src->text[0] == '@'
-			? luaL_loadfilex_(S, src->text + 1,
-					  NULL) /* as it is now: not the cached one */
+			? luaL_loadfilex_(S, src->text + 1, NULL) /* as it is now: not the cached one */
 			: luaL_loadbuffer(S, src->text, src->sz, src->text);
 	if (status != LUA_OK)
 		return lua_error(S);
@@ -231,8 +229,7 @@ static int
 raise(lua_State *L, struct matrix *m) {
 	size_t sz;
 	const char *text = lua_tolstring(m->scratch, -1, &sz);
-	lua_pushlstring(L, text ? text : "(no message)",
-			text ? sz : strlen("(no message)"));
+	lua_pushlstring(L, text ? text : "(no message)", text ? sz : strlen("(no message)"));
 	release(m);
 	return lua_error(L);
 }
@@ -320,8 +317,7 @@ lclone(lua_State *L) {
 	const void *root = check_root(L, 1);
 	lua_Shared *unit = look_up(root);
 	if (unit == NULL)
-		return luaL_error(L, "no shared table at %p: its version was deleted",
-				  root);
+		return luaL_error(L, "no shared table at %p: its version was deleted", root);
 	push_unit(L, unit);
 	return 1;
 }
@@ -363,8 +359,7 @@ lstackvalues(lua_State *L) {
 	if (!lua_checkstack(co, 1))
 		return luaL_error(L, "stack overflow");
 	if (co != L && lua_status(co) == LUA_OK && !lua_getstack(co, 0, &ar)) {
-		for (int i = 1; i <= lua_gettop(co);
-		     i++) { /* it hasn't started, or has ended */
+		for (int i = 1; i <= lua_gettop(co); i++) { /* it hasn't started, or has ended */
 			lua_pushvalue(co, i);
 			lua_xmove(co, L, 1);
 			lua_seti(L, 2, ++n);

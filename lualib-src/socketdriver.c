@@ -514,8 +514,7 @@ check_data(lua_State *L, int index, struct socket_sendbuffer *b) {
 			break;
 		}
 		lua_Integer sz = luaL_checkinteger(L, index + 1);
-		luaL_argcheck(L, sz >= 0 && (b->buffer || sz == 0), index + 1,
-		              "not the size of a block");
+		luaL_argcheck(L, sz >= 0 && (b->buffer || sz == 0), index + 1, "not the size of a block");
 		b->type = SOCKET_BUFFER_MEMORY;
 		b->sz = (size_t)sz;
 		break;
@@ -645,8 +644,8 @@ lresolve(lua_State *L) {
 	for (struct addrinfo *a = list; a; a = a->ai_next) {
 		char text[INET6_ADDRSTRLEN];
 		const void *raw = a->ai_family == AF_INET
-		                          ? (void *)&((struct sockaddr_in *)a->ai_addr)->sin_addr
-		                          : (void *)&((struct sockaddr_in6 *)a->ai_addr)->sin6_addr;
+		                      ? (void *)&((struct sockaddr_in *)a->ai_addr)->sin_addr
+		                      : (void *)&((struct sockaddr_in6 *)a->ai_addr)->sin6_addr;
 		if (inet_ntop(a->ai_family, raw, text, sizeof(text))) {
 			lua_pushstring(L, text);
 			lua_rawseti(L, -2, ++n);
@@ -722,8 +721,8 @@ new_type(lua_State *L, const char *name, lua_CFunction gc) {
 LUAMOD_API int
 luaopen_skynet_socketdriver(lua_State *L) {
 	static const luaL_Reg plain[] = {
-		{"buffer", lbuffer},     {"push", lpush},   {"pop", lpop},     {"drop", ldrop},
-		{"readall", lreadall},   {"clear", lclear}, {"str2p", lstr2p}, {"header", lheader},
+		{"buffer", lbuffer},     {"push", lpush},   {"pop", lpop},       {"drop", ldrop},
+		{"readall", lreadall},   {"clear", lclear}, {"str2p", lstr2p},   {"header", lheader},
 		{"readline", lreadline}, {"info", linfo},   {"unpack", lunpack}, {NULL, NULL},
 	};
 	static const luaL_Reg bound[] = {

@@ -243,7 +243,7 @@ take_copy(uint64_t id, struct object **o) {
 		*o = c->object;
 		result = 1;
 	} else if (id >> 56 == LIVE_STM && serial != 0 && serial <= writers.serial &&
-		   live_find(&writers, id & ~COPY_MASK) == NULL) {
+	           live_find(&writers, id & ~COPY_MASK) == NULL) {
 		*o = NULL;
 		result = 0;
 	}
@@ -261,8 +261,8 @@ lnewcopy(lua_State *L) {
 	luaL_setmetatable(L, READER);
 	if (take_copy((uint64_t)(uintptr_t)lua_touserdata(L, 1), &r->object) < 0)
 		return luaL_argerror(L, 1,
-				     "this copy was used already, or it's none (stm.copy makes "
-				     "one for each reader)");
+		                     "this copy was used already, or it's none (stm.copy makes "
+		                     "one for each reader)");
 	return 1;
 }
 

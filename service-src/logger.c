@@ -33,19 +33,19 @@ enum period { NEVER, DAILY, HOURLY };
 
 struct logger {
 	struct skynet_context *ctx;
-	char *path;      /* NULL: stdout */
+	char *path; /* NULL: stdout */
 	int fd;
-	bool regular;    /* a file that can be rotated and looked after */
-	bool missing;    /* the path is gone and can't be opened */
-	bool torn;       /* the file ends in the middle of a line */
-	unsigned lost;   /* lines that could not be written since the last one that could */
-	char *line;      /* being made; kept for the next one */
+	bool regular;  /* a file that can be rotated and looked after */
+	bool missing;  /* the path is gone and can't be opened */
+	bool torn;     /* the file ends in the middle of a line */
+	unsigned lost; /* lines that could not be written since the last one that could */
+	char *line;    /* being made; kept for the next one */
 	size_t room;
 	uint64_t size;
-	uint64_t max_size; /* 0: no limit */
+	uint64_t max_size;  /* 0: no limit */
 	uint64_t rotate_at; /* size at which to rotate next */
 	enum period period;
-	int span;        /* which day or hour the file is of */
+	int span; /* which day or hour the file is of */
 	int keep;
 	uint64_t looked; /* second of the last look at the path */
 };
@@ -171,8 +171,8 @@ look_after(struct logger *l) {
 		l->missing = false;
 	} else if (!l->missing) {
 		l->missing = true;
-		fprintf(stderr, "the log %s is gone and can't be made: %s; lines go to stderr\n",
-		        l->path, strerror(errno));
+		fprintf(stderr, "the log %s is gone and can't be made: %s; lines go to stderr\n", l->path,
+		        strerror(errno));
 	}
 }
 

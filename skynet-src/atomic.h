@@ -30,9 +30,9 @@
 #define ATOM_FAND(ptr, n) STD_ atomic_fetch_and(ptr, n)
 
 /* Compare and swap by value; may fail spuriously, so loop. Non-zero on success. */
-#define ATOM_CAS_DEFINE_(name, atom, type) \
-	static inline int name(atom *ptr, type expected, type desired) { \
-		return STD_ atomic_compare_exchange_weak(ptr, &expected, desired); \
+#define ATOM_CAS_DEFINE_(name, atom, type)                                                       \
+	static inline int name(atom *ptr, type expected, type desired) {                             \
+		return STD_ atomic_compare_exchange_weak(ptr, &expected, desired);                       \
 	}
 
 ATOM_CAS_DEFINE_(ATOM_CAS, ATOM_INT, int)

@@ -308,8 +308,9 @@ config_check(const struct skynet_config *c) {
 	problems += check_file("preload", skynet_getenv("preload"));
 	problems += check_file("cluster", skynet_getenv("cluster"));
 	if (c->harbor != 0 && skynet_getenv("address") == NULL) {
-		fprintf(stderr, "config: harbor = %d needs address and master; a node without harbor "
-		                "has harbor = 0\n",
+		fprintf(stderr,
+		        "config: harbor = %d needs address and master; a node without harbor "
+		        "has harbor = 0\n",
 		        c->harbor);
 		problems++;
 	}

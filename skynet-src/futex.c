@@ -12,8 +12,8 @@ void
 futex_wait(atomic_uint *word, unsigned expected, int64_t timeout_ns) {
 	struct timespec t = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
 	/* EAGAIN, EINTR and ETIMEDOUT all mean: look again, which the caller does */
-	(void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns < 0 ? NULL : &t,
-	              NULL, 0);
+	(void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns < 0 ? NULL : &t, NULL,
+	              0);
 }
 
 void

@@ -8,7 +8,8 @@
 /* Read the configuration; 0, or -1 after a line on stderr. Before there are threads. */
 int log_queue_init(void);
 
-/* A service begins to handle a text message of that size: if it's the logger, a line less waits. */
+/* A service begins to handle a text message of that size: if it's the logger, a line less waits.
+ */
 void log_queue_taken(uint32_t handle, size_t sz);
 
 /* Bytes that wait for the logger, about. Any thread. */

@@ -28,8 +28,7 @@ mailbox_push(struct mailbox *m, const struct skynet_message *msg) {
 		fresh = depth << DEPTH_SHIFT | (uint64_t)n;
 		/* seq_cst on success: publishes the node, and orders it before the scheduler's test
 		   for sleeping workers; pairs with the exchange in refill */
-	} while (!atomic_compare_exchange_weak_explicit(&m->head, &old, fresh,
-	                                                memory_order_seq_cst,
+	} while (!atomic_compare_exchange_weak_explicit(&m->head, &old, fresh, memory_order_seq_cst,
 	                                                memory_order_relaxed));
 	return old == MAILBOX_IDLE;
 }

@@ -22,8 +22,8 @@
 const char *malloc_conf = "lg_tcache_max:17";
 
 static _Thread_local struct {
-	uint64_t *in;       /* bytes this thread allocated, ever */
-	uint64_t *out;      /* ... and freed */
+	uint64_t *in;  /* bytes this thread allocated, ever */
+	uint64_t *out; /* ... and freed */
 	int64_t begin;
 	int64_t correction; /* since begin */
 	int open;           /* a service runs */
@@ -126,8 +126,10 @@ malloc_used_memory(void) {
 size_t
 malloc_memory_block(void) {
 	static const char *const count[] = {
-		"stats.arenas.4096.small.nmalloc", "stats.arenas.4096.large.nmalloc",
-		"stats.arenas.4096.small.ndalloc", "stats.arenas.4096.large.ndalloc",
+		"stats.arenas.4096.small.nmalloc",
+		"stats.arenas.4096.large.nmalloc",
+		"stats.arenas.4096.small.ndalloc",
+		"stats.arenas.4096.large.ndalloc",
 	};
 	/* 4096 is jemalloc's name for all arenas together */
 	size_t n = 0;

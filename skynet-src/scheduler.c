@@ -72,7 +72,7 @@ struct worker {
 	_Atomic uint32_t destination;
 	_Atomic uint32_t type;
 	_Atomic uint64_t since; /* ticks when that message began */
-	atomic_uint signal; /* futex: 1 when woken */
+	atomic_uint signal;     /* futex: 1 when woken */
 	struct worker *parked_next;
 	struct skynet_context *stale; /* watchdog's: next slot at its last look */
 	uint64_t looked;
@@ -90,9 +90,9 @@ static struct {
 	struct poller poller;
 	struct queue injected;
 
-	atomic_int sleepers;  /* workers that announced to sleep, or do */
-	atomic_int searching; /* woken, and looking for work */
-	atomic_int role;      /* the waiting role is taken */
+	atomic_int sleepers;             /* workers that announced to sleep, or do */
+	atomic_int searching;            /* woken, and looking for work */
+	atomic_int role;                 /* the waiting role is taken */
 	_Atomic(struct worker *) keeper; /* ... and its holder may be asleep in it */
 	struct spinlock park_lock;
 	struct worker *parked;
@@ -114,8 +114,7 @@ queue_push(struct queue *q, struct skynet_context *ctx) {
 	else
 		q->first = ctx;
 	q->last = ctx;
-	atomic_store_explicit(&q->length,
-	                      atomic_load_explicit(&q->length, memory_order_relaxed) + 1,
+	atomic_store_explicit(&q->length, atomic_load_explicit(&q->length, memory_order_relaxed) + 1,
 	                      memory_order_relaxed);
 	spinlock_unlock(&q->lock);
 }
@@ -562,7 +561,8 @@ scheduler_inspect(int worker, struct worker_state *state) {
 	if (worker >= S.workers)
 		return false;
 	struct worker *w = &S.worker[worker];
-	/* a message that ended between two of the loads would mix two: look again, but not for ever */
+	/* a message that ended between two of the loads would mix two: look again, but not for ever
+	 */
 	for (int tries = 0; tries < 8; tries++) {
 		state->version = atomic_load_explicit(&w->version, memory_order_relaxed);
 		state->source = atomic_load_explicit(&w->source, memory_order_relaxed);

@@ -1,8 +1,8 @@
 /*
  * A service, as the kernel's own files see it.
  *
- * Who may touch what: the mailbox's shared half and `retired` are for everybody; `mod`, `inst` and
- * `handle` never change after launch; the rest belongs to the worker that runs the service.
+ * Who may touch what: the mailbox's shared half and `retired` are for everybody; `mod`, `inst`
+ * and `handle` never change after launch; the rest belongs to the worker that runs the service.
  */
 #ifndef skynet_service_h
 #define skynet_service_h
@@ -25,11 +25,11 @@ struct skynet_context {
 	void *cb_ud;
 	void *inst;
 	struct skynet_module *mod;
-	int overload;       /* length at which to warn next */
+	int overload; /* length at which to warn next */
 	bool profile;
 	bool corked;
-	bool uncounted;     /* doesn't keep the process alive */
-	char result[32];    /* of the last command */
+	bool uncounted;         /* doesn't keep the process alive */
+	char result[32];        /* of the last command */
 	uint64_t message_ticks; /* when the current message began */
 
 	/* written by the running worker, read by anybody: relaxed, statistics only */

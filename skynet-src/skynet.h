@@ -56,8 +56,8 @@ uint32_t skynet_queryname(struct skynet_context *context, const char *name);
  * Send a message. `source` 0 means the service itself. Returns the session, -1 when the
  * destination doesn't exist, -2 when the message is too large.
  */
-int skynet_send(struct skynet_context *context, uint32_t source, uint32_t destination,
-                int type, int session, void *msg, size_t sz);
+int skynet_send(struct skynet_context *context, uint32_t source, uint32_t destination, int type,
+                int session, void *msg, size_t sz);
 int skynet_sendname(struct skynet_context *context, uint32_t source, const char *destination,
                     int type, int session, void *msg, size_t sz);
 

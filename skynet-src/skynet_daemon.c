@@ -60,8 +60,8 @@ redirect(void) {
 		perror("Unable to open /dev/null: ");
 		return -1;
 	}
-	static const char *const what[] = {"Unable to dup2 stdin(0): ", "Unable to dup2 stdout(1): ",
-	                                   "Unable to dup2 stderr(2): "};
+	static const char *const what[] = {
+		"Unable to dup2 stdin(0): ", "Unable to dup2 stdout(1): ", "Unable to dup2 stderr(2): "};
 	for (int i = 0; i < 3; i++) {
 		if (dup2(fd, i) < 0) {
 			perror(what[i]);

@@ -120,8 +120,8 @@ format(const char *msg, va_list ap, size_t *sz) {
 /* Give a line to the logger; takes the text. False when there's no logger any more. */
 static bool
 push_line(uint32_t to, uint32_t source, char *text, size_t sz) {
-	struct skynet_message m = {.source = source, .data = text,
-	                           .sz = sz | (size_t)PTYPE_TEXT << MESSAGE_TYPE_SHIFT};
+	struct skynet_message m = {
+		.source = source, .data = text, .sz = sz | (size_t)PTYPE_TEXT << MESSAGE_TYPE_SHIFT};
 	atomic_fetch_add_explicit(&Q.waiting, sz + LINE_COST, memory_order_relaxed);
 	return skynet_context_push(to, &m) == 0;
 }

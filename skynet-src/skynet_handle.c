@@ -38,7 +38,7 @@ static struct {
 	uint32_t harbor; /* in the top byte */
 	_Atomic(struct table *) table;
 	pthread_mutex_t lock;
-	uint32_t next;   /* index to try next */
+	uint32_t next; /* index to try next */
 	uint32_t used;
 	pthread_mutex_t name_lock;
 	struct name *bucket[NAME_BUCKETS];
@@ -74,8 +74,7 @@ grow(void) {
 	if (fresh == NULL)
 		return false;
 	for (uint32_t i = 0; i <= old->mask; i++) {
-		struct skynet_context *ctx =
-			atomic_load_explicit(&old->slot[i], memory_order_relaxed);
+		struct skynet_context *ctx = atomic_load_explicit(&old->slot[i], memory_order_relaxed);
 		if (ctx)
 			atomic_init(&fresh->slot[ctx->handle & fresh->mask], ctx);
 	}

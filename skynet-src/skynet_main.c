@@ -20,10 +20,9 @@ static const char usage[] =
 
 static int
 complain(void) {
-	fprintf(stderr,
-	        "Need a config file. Please read skynet wiki : "
-	        "https://github.com/cloudwu/skynet/wiki/Config\n"
-	        "usage: skynet configfilename\n");
+	fprintf(stderr, "Need a config file. Please read skynet wiki : "
+	                "https://github.com/cloudwu/skynet/wiki/Config\n"
+	                "usage: skynet configfilename\n");
 	return 1;
 }
 

@@ -24,7 +24,8 @@ void skynet_on_retire(void (*fn)(uint32_t handle));
 
 /*
  * fn is called with the payload of every message of this type (0..15) that ends unhandled, just
- * before it's freed: for payloads that stand for something else. One fn for each type; any thread.
+ * before it's freed: for payloads that stand for something else. One fn for each type; any
+ * thread.
  */
 void skynet_on_drop(int type, void (*fn)(const void *msg, size_t sz));
 

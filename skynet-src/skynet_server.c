@@ -29,8 +29,8 @@
 
 #include <errno.h>
 
-#define BATCH 64                /* messages before others get a turn */
-#define BATCH_TICKS 300000      /* about 100 us */
+#define BATCH 64           /* messages before others get a turn */
+#define BATCH_TICKS 300000 /* about 100 us */
 #define RETIRE_HOOKS 4
 #define DEFERRED 8
 #define DROP_TYPES 16
@@ -81,8 +81,7 @@ bounce(struct skynet_context *ctx, struct skynet_message *msg) {
 	int session = msg->session;
 	message_free(msg);
 	/* no request, so its sender waits for nothing; a multicast's session is its channel */
-	if (source == 0 || type == PTYPE_RESPONSE || type == PTYPE_ERROR ||
-	    type == PTYPE_MULTICAST)
+	if (source == 0 || type == PTYPE_RESPONSE || type == PTYPE_ERROR || type == PTYPE_MULTICAST)
 		return;
 	(void)skynet_send(NULL, ctx->handle, source, PTYPE_ERROR, session, NULL, 0);
 }
@@ -286,9 +285,11 @@ check_overload(struct skynet_context *ctx) {
 	skynet_error(ctx, "error: May overload, message queue length = %d", n);
 }
 
-/* Write to the message log (LOGON). A disk that is full ends it: said once, not for every line. */
+/* Write to the message log (LOGON). A disk that is full ends it: said once, not for every line.
+ */
 static void
-log_message(struct skynet_context *ctx, FILE *f, struct skynet_message *msg, int type, size_t sz) {
+log_message(struct skynet_context *ctx, FILE *f, struct skynet_message *msg, int type,
+            size_t sz) {
 	skynet_log_output(f, msg->source, type, msg->session, msg->data, sz);
 	if (!ferror(f))
 		return;
@@ -379,7 +380,7 @@ service_run(struct skynet_context *ctx) {
 	if (ctx->profile)
 		atomic_store_explicit(&ctx->cpu_ticks,
 		                      atomic_load_explicit(&ctx->cpu_ticks, memory_order_relaxed) +
-		                              (clock_ticks() - begin),
+		                          (clock_ticks() - begin),
 		                      memory_order_relaxed);
 	if (!atomic_load(&ctx->retired) && empty && logger_may_end(ctx))
 		(void)skynet_handle_retire(ctx->handle);
@@ -513,8 +514,8 @@ int
 skynet_sendname(struct skynet_context *context, uint32_t source, const char *addr, int type,
                 int session, void *msg, size_t sz) {
 	if (addr[0] == ':')
-		return skynet_send(context, source, (uint32_t)strtoul(addr + 1, NULL, 16), type,
-		                   session, msg, sz);
+		return skynet_send(context, source, (uint32_t)strtoul(addr + 1, NULL, 16), type, session,
+		                   msg, sz);
 	if (addr[0] == '.') {
 		uint32_t handle = skynet_handle_findname(addr + 1);
 		if (handle == 0) {

@@ -22,8 +22,8 @@ uint32_t skynet_context_handle(struct skynet_context *);
 /* Deliver; takes message->data. -1 when the service is dead: the caller keeps the data. */
 int skynet_context_push(uint32_t handle, struct skynet_message *message);
 /* Deliver to a service one holds a reference to; takes msg. */
-void skynet_context_send(struct skynet_context *context, void *msg, size_t sz,
-                         uint32_t source, int type, int session);
+void skynet_context_send(struct skynet_context *context, void *msg, size_t sz, uint32_t source,
+                         int type, int session);
 /* A fresh session of the service; only on the thread that runs it. */
 int skynet_context_newsession(struct skynet_context *);
 /* Number of live services. */

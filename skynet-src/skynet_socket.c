@@ -27,9 +27,7 @@
 #define FLUSH_EARLY (64 * 1024)
 #define MAX_SOCKETS (1024 * 1024)
 
-static struct {
-	int pollers;
-} P;
+static struct { int pollers; } P;
 
 static _Thread_local struct {
 	int id[MAX_DIRTY];
@@ -215,8 +213,8 @@ skynet_socket_listen(struct skynet_context *ctx, const char *host, int port, int
 	if (fd < 0)
 		return -1;
 	if (listen(fd, backlog) != 0 || getsockname(fd, &a.s, &len) != 0) {
-		skynet_error(ctx, "socket-server error: can't listen on %s port %d: %s",
-		             host ? host : "", port, strerror(errno));
+		skynet_error(ctx, "socket-server error: can't listen on %s port %d: %s", host ? host : "",
+		             port, strerror(errno));
 		close(fd);
 		return -1;
 	}
@@ -628,8 +626,7 @@ skynet_socket_info(void) {
 		if (s == NULL)
 			continue;
 		int type = info_type(s);
-		struct socket_info *si =
-			type == SOCKET_INFO_UNKNOWN ? NULL : socket_info_create(list);
+		struct socket_info *si = type == SOCKET_INFO_UNKNOWN ? NULL : socket_info_create(list);
 		if (si) {
 			si->id = s->id;
 			si->type = type;

@@ -98,8 +98,10 @@ give_up(void) {
 	struct worker_state s;
 	for (int i = 0; scheduler_inspect(i, &s); i++) {
 		if (s.destination)
-			fprintf(stderr, "service :%08x doesn't return from a message of :%08x; "
-			                "the process ends without it\n", s.destination, s.source);
+			fprintf(stderr,
+			        "service :%08x doesn't return from a message of :%08x; "
+			        "the process ends without it\n",
+			        s.destination, s.source);
 	}
 	fflush(stdout);
 	_exit(1);

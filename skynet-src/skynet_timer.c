@@ -51,11 +51,11 @@ static struct {
 	struct list level[LEVELS][LEVEL];
 	uint64_t near_map[NEAR / 64];
 	uint64_t level_map[LEVELS];
-	_Atomic uint64_t due;    /* tick at which something happens next; NEVER: no timers */
-	_Atomic uint64_t armed;  /* tick the waiting worker will look again */
+	_Atomic uint64_t due;   /* tick at which something happens next; NEVER: no timers */
+	_Atomic uint64_t armed; /* tick the waiting worker will look again */
 	atomic_int advancing;
-	uint64_t base_ns;        /* monotonic time of node time 0 */
-	uint32_t start;          /* unix seconds */
+	uint64_t base_ns; /* monotonic time of node time 0 */
+	uint32_t start;   /* unix seconds */
 } T;
 
 static uint64_t

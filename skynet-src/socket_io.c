@@ -30,12 +30,12 @@
 #include <unistd.h>
 
 #define MAX_POLLERS 64
-#define READ_ROUND 4         /* reads per readiness */
+#define READ_ROUND 4 /* reads per readiness */
 #define READ_MAX (64 * 1024)
-#define READ_DIRECT 8192     /* from this size on, read into the block itself */
+#define READ_DIRECT 8192 /* from this size on, read into the block itself */
 #define ACCEPT_ROUND 64
 #define IOVECS 64
-#define WAKE_ID 0            /* no socket has it */
+#define WAKE_ID 0 /* no socket has it */
 #define TEXT_MAX 128
 #define WARNING_SIZE (1024 * 1024)
 
@@ -268,9 +268,9 @@ write_queue(struct sock *s, struct out_queue *q) {
 		total += o->sz;
 	}
 	ssize_t r = s->state == SOCKET_BOUND
-	                    ? writev(s->fd, iov, n)
-	                    : sendmsg(s->fd, &(struct msghdr){.msg_iov = iov, .msg_iovlen = (size_t)n},
-	                              MSG_NOSIGNAL);
+	                ? writev(s->fd, iov, n)
+	                : sendmsg(s->fd, &(struct msghdr){.msg_iov = iov, .msg_iovlen = (size_t)n},
+	                          MSG_NOSIGNAL);
 	if (r < 0) {
 		if (errno == EINTR)
 			return true;

@@ -152,8 +152,7 @@ struct sock *
 table_get(int id) {
 	epoch_enter();
 	struct table *t = now();
-	struct sock *s =
-		atomic_load_explicit(&t->slot[(uint32_t)id & t->mask], memory_order_acquire);
+	struct sock *s = atomic_load_explicit(&t->slot[(uint32_t)id & t->mask], memory_order_acquire);
 	if (s && s->id == id) {
 		spinlock_lock(&s->lock);
 		if (s->state != SOCKET_DEAD)
@@ -210,8 +209,7 @@ table_next(uint32_t *cursor) {
 	epoch_enter();
 	struct table *t = now();
 	while (*cursor <= t->mask && id == 0) {
-		struct sock *s =
-			atomic_load_explicit(&t->slot[(*cursor)++], memory_order_acquire);
+		struct sock *s = atomic_load_explicit(&t->slot[(*cursor)++], memory_order_acquire);
 		if (s)
 			id = s->id;
 	}

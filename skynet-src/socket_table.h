@@ -12,13 +12,13 @@
 #include <sys/socket.h>
 
 enum socket_state {
-	SOCKET_RESERVED,   /* an id that has no descriptor yet */
-	SOCKET_RESOLVING,  /* its host name is looked up */
+	SOCKET_RESERVED,  /* an id that has no descriptor yet */
+	SOCKET_RESOLVING, /* its host name is looked up */
 	SOCKET_CONNECTING,
-	SOCKET_ACCEPTED,   /* not started yet */
+	SOCKET_ACCEPTED, /* not started yet */
 	SOCKET_CONNECTED,
 	SOCKET_LISTENING,
-	SOCKET_BOUND,      /* an adopted descriptor */
+	SOCKET_BOUND, /* an adopted descriptor */
 	SOCKET_UDP,
 	SOCKET_DEAD,
 };
@@ -51,20 +51,20 @@ struct sock {
 	uint32_t owner;
 	uint8_t state;
 	uint8_t poller;
-	bool listed;      /* the poller knows the descriptor */
-	bool reading;     /* wanted */
-	bool writing;     /* waiting for room */
-	bool dirty;       /* in some worker's list of sockets to flush */
-	bool started;     /* a listener that accepts */
-	bool closing;     /* closed by us: goes when everything was sent */
-	bool read_closed; /* the peer has finished, or an error came */
-	bool write_closed;/* a write failed */
-	bool told_close;  /* the owner got its CLOSE */
-	bool keep_fd;     /* not ours to close */
+	bool listed;        /* the poller knows the descriptor */
+	bool reading;       /* wanted */
+	bool writing;       /* waiting for room */
+	bool dirty;         /* in some worker's list of sockets to flush */
+	bool started;       /* a listener that accepts */
+	bool closing;       /* closed by us: goes when everything was sent */
+	bool read_closed;   /* the peer has finished, or an error came */
+	bool write_closed;  /* a write failed */
+	bool told_close;    /* the owner got its CLOSE */
+	bool keep_fd;       /* not ours to close */
 	uint32_t read_size; /* how much to expect per read */
 	struct out_queue high, low;
-	int64_t pending;  /* bytes in both */
-	int64_t warn;     /* next size to warn at */
+	int64_t pending; /* bytes in both */
+	int64_t warn;    /* next size to warn at */
 	uint64_t bytes_in, bytes_out, time_in, time_out;
 	struct sockaddr_in6 *udp_peer; /* default target, either family; NULL: none */
 	bool udp_v6;

@@ -24,7 +24,7 @@
 
 struct watched {
 	unsigned version;
-	uint64_t since;    /* when this message was first seen */
+	uint64_t since; /* when this message was first seen */
 	uint64_t reported;
 };
 

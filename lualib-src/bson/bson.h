@@ -38,8 +38,8 @@ enum bson_type {
 };
 
 #define BSON_METATABLE "bson"
-#define BSON_ENCODE_DEPTH 128  /* documents inside the top one */
-#define BSON_DECODE_DEPTH 300  /* an encoded document may be embedded in another */
+#define BSON_ENCODE_DEPTH 128   /* documents inside the top one */
+#define BSON_DECODE_DEPTH 300   /* an encoded document may be embedded in another */
 #define BSON_MAX_SIZE 0x8000000 /* bytes of a document */
 #define BSON_EMPTY 5
 

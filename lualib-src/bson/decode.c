@@ -111,8 +111,8 @@ bson_check_document(lua_State *L, const uint8_t *p, size_t have) {
 		luaL_error(L, "Invalid bson block (%d:%d)", (int)have, 4);
 	size_t need = bson_u32(p);
 	if (need < BSON_EMPTY || need > have || need > BSON_MAX_SIZE)
-		luaL_error(L, "Invalid bson block (%I:%d)",
-		           (LUAI_UACINT)(have < PTRDIFF_MAX ? have : 0), (int)need);
+		luaL_error(L, "Invalid bson block (%I:%d)", (LUAI_UACINT)(have < PTRDIFF_MAX ? have : 0),
+		           (int)need);
 	if (p[need - 1] != 0)
 		luaL_error(L, "Invalid document end");
 	return need;

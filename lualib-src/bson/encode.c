@@ -81,7 +81,7 @@ document_close(struct writer *w, size_t begin) {
 /* The length of the UTF-8 sequence at s[0]; 0: invalid. Surrogates pass. */
 static size_t
 sequence(const uint8_t *s, size_t left) {
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	size_t n = s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf8 ? 4 : 0;
 	if (n == 0 || n > left)
 		return 0;
@@ -360,7 +360,7 @@ finish(struct writer *w) {
 int
 bson_lencode(lua_State *L) {
 	uint8_t first[FIRST_BUFFER];
-	struct writer w = { .L = L, .buf = first, .cap = sizeof(first), .slot = 2 };
+	struct writer w = {.L = L, .buf = first, .cap = sizeof(first), .slot = 2};
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 2);
 	put_table(&w, 1, true, 0, 0);
@@ -383,7 +383,7 @@ order_key(lua_State *L, int i, size_t *len) {
 int
 bson_lencode_order(lua_State *L) {
 	uint8_t first[FIRST_BUFFER];
-	struct writer w = { .L = L, .buf = first, .cap = sizeof(first) };
+	struct writer w = {.L = L, .buf = first, .cap = sizeof(first)};
 	int n = lua_gettop(L);
 	if (n % 2 != 0)
 		return luaL_error(L, "Invalid ordered dict");

@@ -27,15 +27,15 @@ lto_lightuserdata(lua_State *L) {
 static void
 make_metatable(lua_State *L) {
 	static const luaL_Reg methods[] = {
-		{ "decode", bson_ldecode },
-		{ "makeindex", bson_lmakeindex },
-		{ NULL, NULL },
+		{"decode", bson_ldecode},
+		{"makeindex", bson_lmakeindex},
+		{NULL, NULL},
 	};
 	static const luaL_Reg metamethods[] = {
-		{ "__tostring", ltostring },
-		{ "__len", llength },
-		{ "__newindex", bson_lupdate },
-		{ NULL, NULL },
+		{"__tostring", ltostring},
+		{"__len", llength},
+		{"__newindex", bson_lupdate},
+		{NULL, NULL},
 	};
 	luaL_newmetatable(L, BSON_METATABLE);
 	luaL_setfuncs(L, metamethods, 0);
@@ -46,7 +46,7 @@ make_metatable(lua_State *L) {
 
 static void
 set_constant(lua_State *L, const char *name, uint8_t type) {
-	char s[2] = { 0, (char)type };
+	char s[2] = {0, (char)type};
 	lua_pushlstring(L, s, sizeof(s));
 	lua_setfield(L, -2, name);
 }
@@ -54,18 +54,18 @@ set_constant(lua_State *L, const char *name, uint8_t type) {
 int
 luaopen_bson(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "encode", bson_lencode },
-		{ "encode_order", bson_lencode_order },
-		{ "decode", bson_ldecode },
-		{ "date", bson_ldate },
-		{ "timestamp", bson_ltimestamp },
-		{ "regex", bson_lregex },
-		{ "binary", bson_lbinary },
-		{ "objectid", bson_lobjectid },
-		{ "int64", bson_lint64 },
-		{ "type", bson_ltype },
-		{ "to_lightuserdata", lto_lightuserdata },
-		{ NULL, NULL },
+		{"encode", bson_lencode},
+		{"encode_order", bson_lencode_order},
+		{"decode", bson_ldecode},
+		{"date", bson_ldate},
+		{"timestamp", bson_ltimestamp},
+		{"regex", bson_lregex},
+		{"binary", bson_lbinary},
+		{"objectid", bson_lobjectid},
+		{"int64", bson_lint64},
+		{"type", bson_ltype},
+		{"to_lightuserdata", lto_lightuserdata},
+		{NULL, NULL},
 	};
 	luaL_checkversion(L);
 	make_metatable(L);

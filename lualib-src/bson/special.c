@@ -24,7 +24,7 @@
 
 static struct bson_value
 special_date(lua_State *L, const uint8_t *p, size_t size, uint8_t buffer[8]) {
-	struct bson_value v = { BSON_DATE, p, 8 };
+	struct bson_value v = {BSON_DATE, p, 8};
 	if (size == 4) {
 		bson_store64(buffer, (uint64_t)bson_u32(p) * 1000);
 		v.p = buffer;
@@ -101,7 +101,7 @@ bson_special(lua_State *L, const char *s, size_t len, uint8_t buffer[8]) {
 		check_binary(L, size);
 	else
 		check_plain(L, type, p, size);
-	return (struct bson_value){ type, p, size };
+	return (struct bson_value){type, p, size};
 }
 
 static char *
@@ -218,7 +218,7 @@ static struct {
 	pthread_once_t once;
 	uint8_t origin[5];     /* hash of the host's name, process id */
 	_Atomic uint32_t next; /* relaxed: only its being unique counts */
-} ids = { .once = PTHREAD_ONCE_INIT };
+} ids = {.once = PTHREAD_ONCE_INIT};
 
 static void
 ids_init(void) {

@@ -195,8 +195,8 @@ lreadstdin(lua_State *L) {
 LUAMOD_API int
 luaopen_client_socket(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"connect", lconnect}, {"send", lsend},     {"recv", lrecv},
-		{"close", lclose},     {"usleep", lusleep}, {"shutdown", lshutdown},
+		{"connect", lconnect},     {"send", lsend},     {"recv", lrecv},
+		{"close", lclose},         {"usleep", lusleep}, {"shutdown", lshutdown},
 		{"readstdin", lreadstdin}, {NULL, NULL},
 	};
 	luaL_checkversion(L);

@@ -228,7 +228,7 @@ lparse(lua_State *L) {
 	if (r == FRAME_MORE || size - f.header < f.length) {
 		lua_pushnil(L);
 		lua_pushinteger(L, r == FRAME_MORE ? (lua_Integer)size + 1
-						   : (lua_Integer)(f.header + f.length));
+		                                   : (lua_Integer)(f.header + f.length));
 		return 2;
 	}
 	lua_pushinteger(L, f.op);
@@ -347,10 +347,8 @@ int luaopen_http_core(lua_State *L);
 int
 luaopen_http_core(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"request", lrequest}, {"response", lresponse},
-		{"parse", lparse},     {"frame", lframe},
-		{"utf8", lutf8},       {"accept", laccept},
-		{"key", lkey},         {NULL, NULL},
+		{"request", lrequest}, {"response", lresponse}, {"parse", lparse}, {"frame", lframe},
+		{"utf8", lutf8},       {"accept", laccept},     {"key", lkey},     {NULL, NULL},
 	};
 	luaL_checkversion(L);
 	luaL_newlib(L, functions);

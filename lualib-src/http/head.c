@@ -178,8 +178,7 @@ static enum http_result
 settle(struct parser *p) {
 	struct http_head *h = p->h;
 	if (p->request && p->has_coding && h->length >= 0)
-		return bad(p, HTTP_BAD_FIELD,
-			   "both content-length and transfer-encoding are given");
+		return bad(p, HTTP_BAD_FIELD, "both content-length and transfer-encoding are given");
 	if (p->request && h->chunked && h->minor == 0)
 		return bad(p, HTTP_BAD_FIELD, "chunked needs HTTP/1.1");
 	h->keepalive = !p->close && (h->minor > 0 || p->keep);
@@ -244,7 +243,7 @@ parse_fields(struct parser *p, const char *line) {
 		const char *cr = line_end(p, line);
 		if (cr == NULL)
 			return bad(p, HTTP_BAD_FIELD,
-				   "a header line with a bare line end or control character");
+			           "a header line with a bare line end or control character");
 		enum http_result r = parse_field(p, line, cr);
 		if (r != HTTP_OK)
 			return r;
@@ -277,8 +276,7 @@ request_line(struct parser *p, const char *line, const char *cr) {
 		return bad(p, HTTP_BAD_LINE, "malformed request line");
 	const char *target = space + 1;
 	const char *space2 = memchr(target, ' ', (size_t)(cr - target));
-	if (space2 == NULL || space2 == target ||
-	    !parse_version(space2 + 1, cr, &major, &h->minor))
+	if (space2 == NULL || space2 == target || !parse_version(space2 + 1, cr, &major, &h->minor))
 		return bad(p, HTTP_BAD_LINE, "malformed request line");
 	h->method = (struct http_text){line, (size_t)(space - line)};
 	h->target = (struct http_text){target, (size_t)(space2 - target)};

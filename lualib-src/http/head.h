@@ -47,8 +47,8 @@ struct http_head {
 
 /* Parse the head at the begin of `bytes`; at most `limit` bytes of them may be head. */
 enum http_result http_parse_request(struct http_head *h, const char *bytes, size_t size,
-				    size_t limit);
+                                    size_t limit);
 enum http_result http_parse_response(struct http_head *h, const char *bytes, size_t size,
-				     size_t limit);
+                                     size_t limit);
 
 #endif

@@ -102,7 +102,7 @@ lset_verify(lua_State *L) {
 	const char *path = luaL_optstring(L, 3, NULL);
 	ERR_clear_error();
 	int r = file || path ? SSL_CTX_load_verify_locations(c->ctx, file, path)
-			     : SSL_CTX_set_default_verify_paths(c->ctx);
+	                     : SSL_CTX_set_default_verify_paths(c->ctx);
 	if (r != 1)
 		return raise(L, "SSL_CTX_load_verify_locations", r);
 	SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
@@ -113,13 +113,11 @@ lset_verify(lua_State *L) {
 /* Choose http/1.1 among what the client offers; no common protocol is no error. */
 static int
 select_http(SSL *ssl, const unsigned char **out, unsigned char *size, const unsigned char *offer,
-	    unsigned int offer_size, void *arg) {
+            unsigned int offer_size, void *arg) {
 	(void)ssl;
 	(void)arg;
-	for (unsigned int i = 0; i < offer_size && offer[i] < offer_size - i;
-	     i += 1u + offer[i]) {
-		if (offer[i] == ALPN_HTTP[0] &&
-		    memcmp(offer + i + 1, ALPN_HTTP + 1, offer[i]) == 0) {
+	for (unsigned int i = 0; i < offer_size && offer[i] < offer_size - i; i += 1u + offer[i]) {
+		if (offer[i] == ALPN_HTTP[0] && memcmp(offer + i + 1, ALPN_HTTP + 1, offer[i]) == 0) {
 			*out = offer + i + 1;
 			*size = offer[i];
 			return SSL_TLSEXT_ERR_OK;

@@ -40,9 +40,9 @@ raise(lua_State *L, struct engine *e, const char *what, int error, int ret) {
 	long verdict = SSL_get_verify_result(e->ssl);
 	if (verdict != X509_V_OK && !e->finished)
 		detail = lua_pushfstring(L, "certificate verify failed: %s",
-					 X509_verify_cert_error_string(verdict));
+		                         X509_verify_cert_error_string(verdict));
 	const char *text = ret ? lua_pushfstring(L, "%s error:%d ret:%d", what, error, ret)
-			       : lua_pushfstring(L, "%s error:%d", what, error);
+	                       : lua_pushfstring(L, "%s error:%d", what, error);
 	ltls_push_error(L, text, detail);
 	luaL_where(L, 1);
 	lua_insert(L, -2);
@@ -145,8 +145,7 @@ static int
 lshutdown(lua_State *L) {
 	struct engine *e = check_engine(L);
 	if (e->finished)
-		(void)SSL_shutdown(
-			e->ssl); /* its answer only says whether the peer did the same */
+		(void)SSL_shutdown(e->ssl); /* its answer only says whether the peer did the same */
 	ERR_clear_error();
 	push_outgoing(L, e);
 	return 1;

@@ -224,8 +224,7 @@ lresponse(lua_State *L) {
 		return 1;
 	}
 	struct answer *a = lua_newuserdatauv(L, sizeof(*a), 0);
-	*a = (struct answer){
-		.vm = vm, .source = t->source, .session = t->request, .pending = true};
+	*a = (struct answer){.vm = vm, .source = t->source, .session = t->request, .pending = true};
 	if (luaL_newmetatable(L, ANSWER_META)) {
 		lua_pushcfunction(L, answer_gc);
 		lua_setfield(L, -2, "__gc");
@@ -248,12 +247,8 @@ lresponse(lua_State *L) {
 void
 core_open_answer(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"ret", lret},
-		{"retpack", lretpack},
-		{"ignoreret", lignoreret},
-		{"context", lcontext},
-		{"response", lresponse},
-		{NULL, NULL},
+		{"ret", lret},         {"retpack", lretpack},   {"ignoreret", lignoreret},
+		{"context", lcontext}, {"response", lresponse}, {NULL, NULL},
 	};
 	luaL_setfuncs(L, functions, 0);
 }

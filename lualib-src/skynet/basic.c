@@ -272,8 +272,8 @@ lhpc(lua_State *L) {
 #define TRACE_FRAMES 3
 
 void
-core_trace_line(lua_State *L, struct vm *vm, const char *tag, const char *text,
-                lua_State *L1, int level) {
+core_trace_line(lua_State *L, struct vm *vm, const char *tag, const char *text, lua_State *L1,
+                int level) {
 	luaL_Buffer b;
 	luaL_buffinit(L, &b);
 	const char *separator = " : ";

@@ -167,8 +167,8 @@ ldispatch(lua_State *L) {
 }
 
 /*
- * setup{ proto=, skynet=, dispatch=, raw=, error=, unknown_request=, unknown_response= }: which Lua
- * values the dispatcher works with. Fields that are absent keep their value.
+ * setup{ proto=, skynet=, dispatch=, raw=, error=, unknown_request=, unknown_response= }: which
+ * Lua values the dispatcher works with. Fields that are absent keep their value.
  */
 static int
 lsetup(lua_State *L) {
@@ -206,10 +206,10 @@ lqueues(lua_State *L) {
 		const char *name;
 		enum ref ref;
 	} field[] = {
-		{"sleep_session", REF_TOKENS},   {"wakeup_queue", REF_WAKEUPS},
-		{"unresponse", REF_UNRESPONSE},  {"trace_source", REF_TRACE_SOURCE},
-		{"error_queue", REF_ERRORS},     {"timers", REF_TIMERS},
-		{"handlers", REF_HANDLERS},      {"names", REF_NAMES},
+		{"sleep_session", REF_TOKENS},  {"wakeup_queue", REF_WAKEUPS},
+		{"unresponse", REF_UNRESPONSE}, {"trace_source", REF_TRACE_SOURCE},
+		{"error_queue", REF_ERRORS},    {"timers", REF_TIMERS},
+		{"handlers", REF_HANDLERS},     {"names", REF_NAMES},
 	};
 	struct vm *vm = vm_of(L);
 	lua_createtable(L, 0, 8);
@@ -246,8 +246,12 @@ ltracing(lua_State *L) {
 void
 core_open_callback(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"dispatch", ldispatch}, {"setup", lsetup},   {"queues", lqueues},
-		{"tracing", ltracing},   {"callback", lcurrent}, {"recheck", lrecheck},
+		{"dispatch", ldispatch},
+		{"setup", lsetup},
+		{"queues", lqueues},
+		{"tracing", ltracing},
+		{"callback", lcurrent},
+		{"recheck", lrecheck},
 		{NULL, NULL},
 	};
 	luaL_setfuncs(L, functions, 0);

@@ -159,8 +159,7 @@ static void
 remember_forgotten(struct vm *vm, const struct task *t) {
 	if (vm->forgotten_count == vm->forgotten_cap) {
 		vm->forgotten_cap = vm->forgotten_cap ? vm->forgotten_cap * 2 : 8;
-		vm->forgotten = skynet_realloc(vm->forgotten,
-		                               vm->forgotten_cap * sizeof(*vm->forgotten));
+		vm->forgotten = skynet_realloc(vm->forgotten, vm->forgotten_cap * sizeof(*vm->forgotten));
 	}
 	vm->forgotten[vm->forgotten_count++] = (struct forgotten){t->source, t->request};
 }

@@ -107,12 +107,18 @@ ltasks(lua_State *L) {
 static const char *
 kind_name(enum wait_kind k) {
 	switch (k) {
-	case WAIT_TASK: return "call";
-	case WAIT_SLEEP: return "sleep";
-	case WAIT_TOKEN: return "wait";
-	case WAIT_TIMER: return "timer";
-	case WAIT_HANDLER: return "select";
-	default: return "dropped";
+	case WAIT_TASK:
+		return "call";
+	case WAIT_SLEEP:
+		return "sleep";
+	case WAIT_TOKEN:
+		return "wait";
+	case WAIT_TIMER:
+		return "timer";
+	case WAIT_HANDLER:
+		return "select";
+	default:
+		return "dropped";
 	}
 }
 
@@ -164,9 +170,8 @@ lpool(lua_State *L) {
 void
 core_open_inspect(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"sessions", lsessions}, {"session", lsession}, {"count", lcount},
-		{"tasks", ltasks},       {"pool", lpool},       {"waits", lwaits},
-		{NULL, NULL},
+		{"sessions", lsessions}, {"session", lsession}, {"count", lcount}, {"tasks", ltasks},
+		{"pool", lpool},         {"waits", lwaits},     {NULL, NULL},
 	};
 	luaL_setfuncs(L, functions, 0);
 }

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-static const char VM_KEY = 0;   /* address: registry key of the vm userdata */
+static const char VM_KEY = 0; /* address: registry key of the vm userdata */
 static const char TRIM_META = 0;
 
 #define IDLE_MIN 8 /* threads kept however long they idle */
@@ -61,8 +61,7 @@ resize(struct waiters *w, uint32_t size) {
 }
 
 int
-waiters_add(struct waiters *w, int session, enum wait_kind k, uint32_t callee,
-            struct task *t) {
+waiters_add(struct waiters *w, int session, enum wait_kind k, uint32_t callee, struct task *t) {
 	if ((w->used + 1) * 4 > w->size * 3 && resize(w, w->size ? w->size * 2 : 8) != 0)
 		return -1;
 	struct waiter e = {

@@ -37,17 +37,17 @@ enum { TAG_NONE, TAG_OFF, TAG_ON }; /* on: the text is tags[task] */
 struct task {
 	lua_State *co;
 	struct vm *vm;
-	struct task *next;    /* idle list or fork queue */
-	uint32_t source;      /* requester, when owes != OWES_NOTHING */
-	int request;          /* its session */
-	int waiting;          /* session waited for; 0 when it isn't waiting */
+	struct task *next; /* idle list or fork queue */
+	uint32_t source;   /* requester, when owes != OWES_NOTHING */
+	int request;       /* its session */
+	int waiting;       /* session waited for; 0 when it isn't waiting */
 	uint8_t state;
 	uint8_t owes;
 	uint8_t tag;
-	uint8_t type;         /* message type handled, for diagnostics */
-	bool handles;         /* it runs a request's handler: source and request are set */
-	bool foreign;         /* the thread that blocked isn't `co` but foreign[task]: see task_orphan */
-	bool adopted;         /* `co` was made by somebody else: it's not for the pool */
+	uint8_t type; /* message type handled, for diagnostics */
+	bool handles; /* it runs a request's handler: source and request are set */
+	bool foreign; /* the thread that blocked isn't `co` but foreign[task]: see task_orphan */
+	bool adopted; /* `co` was made by somebody else: it's not for the pool */
 };
 
 /* What waits for a session's response. */
@@ -89,24 +89,24 @@ struct answer {
 
 /* References (registry indices) to Lua values the dispatcher needs often. */
 enum ref {
-	REF_SUSPEND,    /* "SUSPEND" */
-	REF_PROTO,      /* skynet._proto */
-	REF_SKYNET,     /* the module table */
-	REF_THREADS,    /* task pointer -> thread */
-	REF_TAGS,       /* task pointer -> trace tag */
-	REF_FOREIGN,    /* task pointer -> thread that blocked for it */
-	REF_TIMERS,     /* session -> function */
-	REF_HANDLERS,   /* session -> function */
-	REF_NAMES,      /* session -> address text of a pending call */
-	REF_TOKENS,     /* sleep_session: token -> session */
-	REF_WAKEUPS,    /* wakeup_queue: tokens, from wake_head to wake_tail */
-	REF_UNRESPONSE, /* response closures not used yet */
+	REF_SUSPEND,      /* "SUSPEND" */
+	REF_PROTO,        /* skynet._proto */
+	REF_SKYNET,       /* the module table */
+	REF_THREADS,      /* task pointer -> thread */
+	REF_TAGS,         /* task pointer -> trace tag */
+	REF_FOREIGN,      /* task pointer -> thread that blocked for it */
+	REF_TIMERS,       /* session -> function */
+	REF_HANDLERS,     /* session -> function */
+	REF_NAMES,        /* session -> address text of a pending call */
+	REF_TOKENS,       /* sleep_session: token -> session */
+	REF_WAKEUPS,      /* wakeup_queue: tokens, from wake_head to wake_tail */
+	REF_UNRESPONSE,   /* response closures not used yet */
 	REF_TRACE_SOURCE, /* source -> tag of its next request */
-	REF_ERRORS,     /* texts of the errors of the current message */
+	REF_ERRORS,       /* texts of the errors of the current message */
 	REF_CALLBACK,
-	REF_STOCK,      /* skynet.dispatch_message as shipped */
-	REF_RAW,        /* its upvalue raw_dispatch_message, as shipped */
-	REF_ERROR_STOCK,/* the error protocol's dispatch as shipped */
+	REF_STOCK,       /* skynet.dispatch_message as shipped */
+	REF_RAW,         /* its upvalue raw_dispatch_message, as shipped */
+	REF_ERROR_STOCK, /* the error protocol's dispatch as shipped */
 	REF_UNKNOWN_REQUEST,
 	REF_UNKNOWN_RESPONSE,
 	REF_COUNT
@@ -138,27 +138,27 @@ struct vm {
 	struct task *running;
 	struct task *idle;
 	int idle_count;
-	int idle_low;      /* least idle since the last collection */
+	int idle_low; /* least idle since the last collection */
 	struct task *fork_head, **fork_tail;
 	struct waiters waiters;
 	int wake_head, wake_tail;
-	int *failed;       /* sessions whose call must fail now */
+	int *failed; /* sessions whose call must fail now */
 	int failed_head, failed_tail, failed_cap;
-	int names;         /* entries of REF_NAMES */
-	int traced;        /* trace tags announced and not yet taken */
+	int names;  /* entries of REF_NAMES */
+	int traced; /* trace tags announced and not yet taken */
 	int trace_seq;
-	int errors;        /* how many texts REF_ERRORS holds */
+	int errors;            /* how many texts REF_ERRORS holds */
 	struct answer answers; /* list head */
 	struct vm_hooks *hooks;
 	struct message msg;
-	lua_State *cb;     /* the thread callbacks run on */
-	bool forward;      /* the callback owns the messages it gets */
-	bool direct;       /* the callback is the stock dispatcher */
-	bool tracing;      /* some protocol or task may be traced */
+	lua_State *cb; /* the thread callbacks run on */
+	bool forward;  /* the callback owns the messages it gets */
+	bool direct;   /* the callback is the stock dispatcher */
+	bool tracing;  /* some protocol or task may be traced */
 	int ref[REF_COUNT];
 	void *trash[TRASH_MAX]; /* blocks to be freed when the message is done */
 	int trashed;
-	bool unclaimed;    /* the message is a request that no task has taken yet */
+	bool unclaimed; /* the message is a request that no task has taken yet */
 	bool exiting;
 	struct forgotten *forgotten;
 	size_t forgotten_count, forgotten_cap;
@@ -186,7 +186,8 @@ vm_push(lua_State *L, struct vm *vm, enum ref r) {
 
 struct task *task_take(lua_State *L, struct vm *vm); /* may raise (memory) */
 void task_release(struct vm *vm, struct task *t);
-/* Its coroutine is over: forget what was known of it; back to the pool if it may be used again. */
+/* Its coroutine is over: forget what was known of it; back to the pool if it may be used again.
+ */
 void task_over(lua_State *L, struct vm *vm, struct task *t, bool reuse);
 /*
  * The task goes on although it never gave the framework the "SUSPEND" of a blocking call: a
@@ -226,9 +227,9 @@ void task_can_block(lua_State *L, struct vm *vm);
 int task_block(lua_State *L, struct vm *vm, enum wait_kind k, int session, uint32_t callee,
                lua_KFunction next);
 void name_forget(lua_State *L, struct vm *vm, int session);
-void tag_push(lua_State *L, struct task *t);  /* tag text, false or nil; t may be NULL */
-void tag_new(lua_State *L, struct vm *vm);    /* push a fresh tag */
-void tag_set(lua_State *L, struct task *t);   /* take the tag on top of the stack */
+void tag_push(lua_State *L, struct task *t); /* tag text, false or nil; t may be NULL */
+void tag_new(lua_State *L, struct vm *vm);   /* push a fresh tag */
+void tag_set(lua_State *L, struct task *t);  /* take the tag on top of the stack */
 
 /* ---- basic.c ---- */
 

@@ -225,12 +225,12 @@ encode_scalar(struct writer *w, const struct place *at, int depth) {
 struct words {
 	size_t begin; /* of the struct, in the buffer */
 	size_t count;
-	int last;     /* tag of the last field written */
+	int last; /* tag of the last field written */
 };
 
 static void
 words_open(struct writer *w, struct words *s, size_t most) {
-	*s = (struct words){ .begin = w->len, .last = -1 };
+	*s = (struct words){.begin = w->len, .last = -1};
 	extend(w, 2 + most * 2);
 }
 
@@ -272,8 +272,7 @@ widen(struct writer *w, size_t begin, size_t n) {
 	uint8_t *p = w->buf + begin;
 	p[0] = 8;
 	for (size_t i = n; i-- > 0;)
-		store_number(p + 1 + i * 8,
-		             (uint64_t)(int64_t)(int32_t)sproto_u32(p + 1 + i * 4), 8);
+		store_number(p + 1 + i * 8, (uint64_t)(int64_t)(int32_t)sproto_u32(p + 1 + i * 4), 8);
 }
 
 static void
@@ -329,7 +328,7 @@ encode_entry(struct writer *w, const struct sproto_field *f, int depth) {
 	size_t begin = item_open(w);
 	words_open(w, &s, t->words);
 	for (size_t i = 0; i < 2; i++) {
-		struct place at = { t, &t->fields[i], 0 };
+		struct place at = {t, &t->fields[i], 0};
 		lua_pushvalue(L, at.field == f->key ? -2 : -1);
 		put_field(w, &s, &at, depth + 1);
 		lua_pop(L, 1);
@@ -433,7 +432,7 @@ encode_struct(struct writer *w, const struct sproto_type *t, int names, int inde
 	luaL_checkstack(L, 16, "sproto.encode");
 	words_open(w, &s, t->words);
 	for (size_t i = 0; i < t->count; i++) {
-		struct place at = { t, &t->fields[i], 0 };
+		struct place at = {t, &t->fields[i], 0};
 		lua_rawgeti(L, names, (lua_Integer)i + 1);
 		if (lua_gettable(L, index) != LUA_TNIL)
 			put_field(w, &s, &at, depth);
@@ -445,7 +444,7 @@ encode_struct(struct writer *w, const struct sproto_type *t, int names, int inde
 void
 lsproto_encode(lua_State *L, const struct sproto_type *t, int names, int index) {
 	uint8_t first[FIRST_BUFFER];
-	struct writer w = { .L = L, .buf = first, .cap = sizeof(first) };
+	struct writer w = {.L = L, .buf = first, .cap = sizeof(first)};
 	luaL_checkstack(L, 4, "sproto.encode");
 	lua_pushnil(L);
 	w.slot = lua_gettop(L);

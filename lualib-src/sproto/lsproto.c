@@ -65,7 +65,7 @@ holder_gc(lua_State *L) {
 static struct holder *
 new_holder(lua_State *L) {
 	struct holder *holder = lua_newuserdatauv(L, sizeof(*holder), 0);
-	*holder = (struct holder){ NULL, false };
+	*holder = (struct holder){NULL, false};
 	luaL_setmetatable(L, HOLDER);
 	return holder;
 }
@@ -256,7 +256,7 @@ lloadproto(lua_State *L) {
 
 static void
 dump_field(const struct sproto_field *f) {
-	static const char *const kinds[] = { "integer", "boolean", "string", "double", "integer" };
+	static const char *const kinds[] = {"integer", "boolean", "string", "double", "integer"};
 	printf("\t%.*s (%d) : %s", (int)f->name.len, f->name.s, f->tag, f->array ? "*" : "");
 	if (f->sub)
 		printf("%.*s", (int)f->sub->name.len, f->sub->name.s);
@@ -308,8 +308,8 @@ check_bytes(lua_State *L, int index, size_t *size) {
 		return (const uint8_t *)lua_tolstring(L, index, size);
 	if (!lua_isuserdata(L, index))
 		luaL_argerror(L, index, "Need a string or userdata");
-	const void *p = lua_islightuserdata(L, index) ? check_pointer(L, index)
-	                                              : lua_touserdata(L, index);
+	const void *p =
+		lua_islightuserdata(L, index) ? check_pointer(L, index) : lua_touserdata(L, index);
 	lua_Integer n = luaL_checkinteger(L, index + 1);
 	size_t most = lua_islightuserdata(L, index) ? PTRDIFF_MAX : lua_rawlen(L, index);
 	if (n < 0 || (size_t)n > most || (p == NULL && n > 0))
@@ -326,8 +326,7 @@ lencode(lua_State *L) {
 	const struct sproto_type *t = check_type(L, 1);
 	if (t == NULL) {
 		if (!lua_isnil(L, 2))
-			luaL_argerror(L, 2, lua_pushfstring(L, "nil expected, got %s",
-			                                    luaL_typename(L, 2)));
+			luaL_argerror(L, 2, lua_pushfstring(L, "nil expected, got %s", luaL_typename(L, 2)));
 		lua_pushliteral(L, "");
 		return 1;
 	}
@@ -436,13 +435,19 @@ ldefault(lua_State *L) {
 int
 luaopen_sproto_core(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{ "newproto", lnewproto },     { "deleteproto", ldeleteproto },
-		{ "dumpproto", ldumpproto },   { "querytype", lquerytype },
-		{ "protocol", lprotocol },     { "encode", lencode },
-		{ "decode", ldecode },         { "pack", lpack },
-		{ "unpack", lunpack },         { "saveproto", lsaveproto },
-		{ "loadproto", lloadproto },   { "default", ldefault },
-		{ NULL, NULL },
+		{"newproto", lnewproto},
+		{"deleteproto", ldeleteproto},
+		{"dumpproto", ldumpproto},
+		{"querytype", lquerytype},
+		{"protocol", lprotocol},
+		{"encode", lencode},
+		{"decode", ldecode},
+		{"pack", lpack},
+		{"unpack", lunpack},
+		{"saveproto", lsaveproto},
+		{"loadproto", lloadproto},
+		{"default", ldefault},
+		{NULL, NULL},
 	};
 	luaL_checkversion(L);
 	luaL_newlibtable(L, functions);

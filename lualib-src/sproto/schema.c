@@ -30,7 +30,7 @@ static struct {
 	pthread_mutex_t lock;
 	struct sproto *first;
 	struct sproto *slots[SPROTO_SLOTS];
-} registry = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} registry = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /*
  * ---- reading the bundle ----
@@ -60,12 +60,12 @@ read_struct(const uint8_t *p, size_t len, struct item *out, int n) {
 			tag += (int)(w + 1) / 2;
 			continue;
 		}
-		struct item it = { SMALL, (int)w / 2 - 1, NULL, 0 };
+		struct item it = {SMALL, (int)w / 2 - 1, NULL, 0};
 		tag++;
 		if (w == 0) {
 			if (len - used < 4)
 				return 0;
-			it = (struct item){ BYTES, 0, p + used + 4, sproto_u32(p + used) };
+			it = (struct item){BYTES, 0, p + used + 4, sproto_u32(p + used)};
 			if (it.len > len - used - 4)
 				return 0;
 			used += 4 + it.len;
@@ -230,8 +230,7 @@ link_fields(struct sproto_type *t, const struct item *fields) {
 	size_t at = 0;
 	for (size_t i = 0; i < t->count; i++) {
 		struct item it[F_ITEMS];
-		if (!read_element(fields, &at, it, F_ITEMS) ||
-		    !link_field(&t->fields[i], &it[F_KEY]))
+		if (!read_element(fields, &at, it, F_ITEMS) || !link_field(&t->fields[i], &it[F_KEY]))
 			return false;
 	}
 	return true;
@@ -302,8 +301,7 @@ read_protocols(struct sproto *sp, const struct item *protocols) {
  * ---- life ----
  */
 
-static void
-delete(struct sproto *sp) {
+static void delete (struct sproto *sp) {
 	for (size_t i = 0; sp->types && i < sp->type_count; i++)
 		free(sp->types[i].fields);
 	free(sp->types);
@@ -336,7 +334,7 @@ sproto_create(const void *bundle, size_t size) {
 	pthread_mutex_unlock(&registry.lock);
 	return sp;
 fail:
-	delete(sp);
+	delete (sp);
 	return NULL;
 }
 
@@ -406,7 +404,7 @@ sproto_release(struct sproto *sp) {
 	bool last = unlink_last(sp);
 	pthread_mutex_unlock(&registry.lock);
 	if (last)
-		delete(sp);
+		delete (sp);
 }
 
 bool
@@ -417,7 +415,7 @@ sproto_disown(struct sproto *sp) {
 	sp->owned = false;
 	pthread_mutex_unlock(&registry.lock);
 	if (last)
-		delete(sp);
+		delete (sp);
 	return owned;
 }
 
@@ -433,7 +431,7 @@ sproto_save(struct sproto *sp, int slot) {
 	bool last = old && unlink_last(old);
 	pthread_mutex_unlock(&registry.lock);
 	if (last)
-		delete(old);
+		delete (old);
 }
 
 struct sproto *

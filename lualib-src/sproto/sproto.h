@@ -49,8 +49,8 @@ struct sproto_field {
 	const struct sproto_field *item; /* of a map: the other field of sub */
 	double scale;                    /* of a decimal: 10^digits */
 	int tag;
-	uint8_t kind;                    /* enum sproto_kind, of the elements if it's an array */
-	uint8_t digits;                  /* of a decimal */
+	uint8_t kind;   /* enum sproto_kind, of the elements if it's an array */
+	uint8_t digits; /* of a decimal */
 	bool binary;
 	bool array;
 	bool map;
@@ -61,13 +61,13 @@ struct sproto_type {
 	const struct sproto *owner;
 	struct sproto_field *fields; /* ascending tags */
 	size_t count;
-	size_t words;                /* field words that an encoded struct has at most */
+	size_t words; /* field words that an encoded struct has at most */
 };
 
 struct sproto_protocol {
 	struct sproto_name name;
 	int tag;
-	bool confirm; /* has a response without a body */
+	bool confirm;                       /* has a response without a body */
 	const struct sproto_type *request;  /* or NULL */
 	const struct sproto_type *response; /* or NULL */
 };
@@ -81,7 +81,8 @@ struct sproto *sproto_create(const void *bundle, size_t size);
  */
 struct sproto *sproto_acquire(const void *p);
 
-/* Take a reference to the schema that the type at `p` belongs to, whoever refers to it; or NULL. */
+/* Take a reference to the schema that the type at `p` belongs to, whoever refers to it; or NULL.
+ */
 struct sproto *sproto_acquire_type(const void *p);
 
 /* Do its creator or a slot refer to the schema? */

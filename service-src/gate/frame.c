@@ -23,7 +23,7 @@ smaller(size_t a, size_t b) {
 /* Take the length; 1 when it's whole. */
 static int
 take_header(struct frame_input *in, int header, const uint8_t **data, size_t *size) {
-	while (in->header_have < header && *size > 0) {
+	while (in->header_have<header && * size> 0) {
 		in->header[in->header_have++] = **data;
 		++*data;
 		--*size;
@@ -50,8 +50,8 @@ reserve(struct frame_input *in, size_t n) {
 }
 
 enum frame_result
-frame_next(struct frame_input *in, int header, const uint8_t **data, size_t *size,
-           uint8_t **body, size_t *body_size) {
+frame_next(struct frame_input *in, int header, const uint8_t **data, size_t *size, uint8_t **body,
+           size_t *body_size) {
 	for (;;) {
 		if (in->header_have < header && !take_header(in, header, data, size))
 			return FRAME_MORE;

@@ -104,9 +104,8 @@ harbor_refuse(struct harbor *h, const struct waiting *w) {
 	int id = (int)(w->destination >> HANDLE_REMOTE_SHIFT);
 	answer_error(h, w);
 	if (may_log(h, id))
-		skynet_error(h->ctx,
-		             "Drop message to harbor %d from %x to %x (session = %d, msgsz = %d)", id,
-		             w->source, w->destination, w->session, (int)w->sz);
+		skynet_error(h->ctx, "Drop message to harbor %d from %x to %x (session = %d, msgsz = %d)",
+		             id, w->source, w->destination, w->session, (int)w->sz);
 }
 
 /* The name's queue is full. */
@@ -314,7 +313,8 @@ harbor_init(struct harbor *h, struct skynet_context *ctx, const char *parm) {
 	h->ctx = ctx;
 	if (parm == NULL || sscanf(parm, "%d %u", &id, &slave) != 2 || slave == 0 || id < 0 ||
 	    id >= REMOTE_MAX) {
-		skynet_error(ctx, "harbor needs \"<id> <slave handle>\", got %s", parm ? parm : "nothing");
+		skynet_error(ctx, "harbor needs \"<id> <slave handle>\", got %s",
+		             parm ? parm : "nothing");
 		return 1;
 	}
 	h->id = id;

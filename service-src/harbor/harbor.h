@@ -11,8 +11,8 @@
 #include "skynet_harbor.h"
 #include "skynet_socket.h"
 
-#define COOKIE 12            /* bytes after a frame's payload: source, destination, session */
-#define MAX_FRAME 0x1000000  /* the length's first byte has to be 0 */
+#define COOKIE 12           /* bytes after a frame's payload: source, destination, session */
+#define MAX_FRAME 0x1000000 /* the length's first byte has to be 0 */
 #define NAME_BUCKETS 1024
 
 /* A message that waits for a link or a name. */

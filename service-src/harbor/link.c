@@ -17,8 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HANDSHAKE_LIMIT "1000"      /* cs for the peer's first byte */
-#define UNSENT_LIMIT (256 * 1024)   /* KB that a peer may leave unread */
+#define HANDSHAKE_LIMIT "1000"       /* cs for the peer's first byte */
+#define UNSENT_LIMIT (256 * 1024)    /* KB that a peer may leave unread */
 #define KEEP_INPUT ((size_t)1 << 16) /* bytes of an idle link's input buffer */
 
 static void

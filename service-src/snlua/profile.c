@@ -199,11 +199,7 @@ lwrap(lua_State *L) {
 int
 snlua_open_profile(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"start", lstart},
-		{"stop", lstop},
-		{"resume", lresume},
-		{"wrap", lwrap},
-		{NULL, NULL},
+		{"start", lstart}, {"stop", lstop}, {"resume", lresume}, {"wrap", lwrap}, {NULL, NULL},
 	};
 	struct vm_hooks *h = hooks_of(L);
 	h->enter = enter;

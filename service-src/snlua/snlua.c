@@ -112,8 +112,7 @@ run_loader(struct snlua *l, const char *param, size_t sz) {
 	if (lua_getfield(L, LUA_REGISTRYINDEX, "memlimit") == LUA_TNUMBER) {
 		lua_Integer limit = lua_tointeger(L, -1);
 		l->mem_limit = limit > 0 ? (size_t)limit : 0;
-		skynet_error(l->ctx, "Set memory limit to %.2f M",
-		             (double)l->mem_limit / (1024 * 1024));
+		skynet_error(l->ctx, "Set memory limit to %.2f M", (double)l->mem_limit / (1024 * 1024));
 		lua_pushnil(L);
 		lua_setfield(L, LUA_REGISTRYINDEX, "memlimit");
 	}

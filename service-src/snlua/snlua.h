@@ -14,9 +14,9 @@
 struct snlua {
 	lua_State *L;
 	struct skynet_context *ctx;
-	size_t mem;       /* bytes the VM holds */
-	size_t mem_limit; /* 0: none */
-	size_t mem_report;/* warn when mem passes it */
+	size_t mem;        /* bytes the VM holds */
+	size_t mem_limit;  /* 0: none */
+	size_t mem_report; /* warn when mem passes it */
 	struct vm_hooks hooks;
 	atomic_uint target; /* epoch a signal 0 aims at */
 };

@@ -112,11 +112,12 @@ static void
 numbers(void) {
 	struct skynet_context *a = make(), *b = make();
 	uint32_t first = skynet_handle_register(a), second = skynet_handle_register(b);
-	ok(first == (3u << 24 | 1) && second == (3u << 24 | 2), "handles grow from 1, under the harbor");
+	ok(first == (3u << 24 | 1) && second == (3u << 24 | 2),
+	   "handles grow from 1, under the harbor");
 	ok(skynet_handle_peek(first) == a && skynet_handle_peek(1) == NULL,
 	   "all 32 bits of a handle count");
 	ok(strcmp(skynet_handle_namehandle(first, "one"), "one") == 0 &&
-	           skynet_handle_namehandle(second, "one") == NULL,
+	       skynet_handle_namehandle(second, "one") == NULL,
 	   "a name belongs to one service");
 	ok(skynet_handle_findname("one") == first, "names are found");
 	ok(skynet_handle_retire(first) == 1 && skynet_handle_retire(first) == 0,

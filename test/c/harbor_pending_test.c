@@ -103,7 +103,8 @@ main(void) {
 	struct call c;
 	size_t at = 0;
 	bool answers = true, links = true;
-	ok(!pending_take(&p, 1, 1, &c) && !pending_next(&p, 1, &at, &c), "an empty table has nothing");
+	ok(!pending_take(&p, 1, 1, &c) && !pending_next(&p, 1, &at, &c),
+	   "an empty table has nothing");
 	for (int round = 0; round < 50; round++) {
 		for (int i = 0; i < CALLS; i++) {
 			c = random_call();

@@ -1,7 +1,8 @@
 /*
  * Interrupting a running VM from another thread: whatever instruction it hits, the program's
- * results stay right. A second thread asks for an interrupt again and again; its hook takes a traceback,
- * which moves the stack and may collect garbage. The program checks all that it computes.
+ * results stay right. A second thread asks for an interrupt again and again; its hook takes a
+ * traceback, which moves the stack and may collect garbage. The program checks all that it
+ * computes.
  */
 #include "tap.h"
 
@@ -19,7 +20,8 @@ static const char program[] =
 	"local function _unpack(t, i, j) return unpack(t, i or 1, j or t.n or #t) end\n"
 	"local function va(...) local a, b = ... return select('#', ...), a, b, ... end\n"
 	"local mt = { __index = function(t, k) return k .. '!' end,\n"
-	"	__add = function(a, b) return a.v + b.v end, __call = function(self, ...) return ... end,\n"
+	"	__add = function(a, b) return a.v + b.v end, __call = function(self, ...) return ... "
+    "end,\n"
 	"	__lt = function(a, b) return a.v < b.v end, __concat = function(a, b) return 'cat' end,\n"
 	"	__close = function() CLOSED = CLOSED + 1 end }\n"
 	"CLOSED = 0\n"
@@ -44,7 +46,8 @@ static const char program[] =
 	"	assert(#list == 9)\n"
 	"	do local c1 <close> = o local c2 <close> = p end\n"
 	"	assert(CLOSED == 2 * round)\n"
-	"	local co = coroutine.wrap(function(...) local q = ... while q do q = coroutine.yield(q + 1) end\n"
+	"	local co = coroutine.wrap(function(...) local q = ... while q do q = coroutine.yield(q + "
+    "1) end\n"
 	"		return 'done' end)\n"
 	"	assert(co(1) == 2 and co(5) == 6 and co(nil) == 'done')\n"
 	"	local ok, err = pcall(function(...) error({ va(...) }) end, 1, 2)\n"
@@ -103,7 +106,8 @@ main(int argc, char *argv[]) {
 	int rounds = argc > 1 ? atoi(argv[1]) : 20000;
 	ok(run(rounds, "collectgarbage 'incremental'"), "interrupts change no result");
 	ok(run(rounds, "collectgarbage 'generational'"), "nor with the generational collector");
-	ok(run(rounds / 10, "collectgarbage('incremental', 10, 1000)"), "nor while it collects all the time");
+	ok(run(rounds / 10, "collectgarbage('incremental', 10, 1000)"),
+	   "nor while it collects all the time");
 	printf("# %ld interrupts\n", atomic_load(&taken));
 	ok(atomic_load(&taken) > 100, "and they are taken");
 	return done();

@@ -93,7 +93,7 @@ test_table(void) {
 	lua_State *L = open_state();
 	lua_pushshared(L, u);
 	result(lua_isshared(L, -1) && lua_topointer(L, -1) == lua_sharedroot(u) &&
-		       lua_istable(L, -1) && lua_rawlen(L, -1) == 3,
+	           lua_istable(L, -1) && lua_rawlen(L, -1) == 3,
 	       "a shared table is a table", NULL);
 	lua_setglobal(L, "T");
 	check(L, "it is read natively",
@@ -191,17 +191,16 @@ test_api(void) {
 static void
 test_refusals(void) {
 	static const char *const bad[] = {"return { setmetatable({}, {}) }",
-					  "local x return { function() return x end }",
-					  "return { io.stdout }",
-					  "return { coroutine.create(print) }",
-					  "return { string.gmatch('', '') }",
-					  "return { [io.stdout] = 1 }"};
+	                                  "local x return { function() return x end }",
+	                                  "return { io.stdout }",
+	                                  "return { coroutine.create(print) }",
+	                                  "return { string.gmatch('', '') }",
+	                                  "return { [io.stdout] = 1 }"};
 	int refused = 0;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		refused += share_table(bad[i]) == NULL;
 	result(refused == 6, "what can't be shared is refused", NULL);
-	lua_Shared *u =
-		share_table("local t = {} for i = 1, 100000 do t = { t } end return t");
+	lua_Shared *u = share_table("local t = {} for i = 1, 100000 do t = { t } end return t");
 	result(u != NULL, "deep tables are shared without recursion", NULL);
 	lua_dropshared(u);
 	u = share_table("local t = {} t.t = t t[t] = t return t");
@@ -212,10 +211,9 @@ test_refusals(void) {
 static void
 test_code(void) {
 	lua_State *A = open_state();
-	if (luaL_loadstring(
-		    A, "local n = 0\nfunction up() n = n + 1 return n, 'k' .. n end\n"
-		       "function bad() local t\nreturn t.field end\nreturn "
-		       "debug.getinfo(1, 'SL')"))
+	if (luaL_loadstring(A, "local n = 0\nfunction up() n = n + 1 return n, 'k' .. n end\n"
+	                       "function bad() local t\nreturn t.field end\nreturn "
+	                       "debug.getinfo(1, 'SL')"))
 		abort();
 	lua_Shared *u = lua_sharecode(A, -1);
 	lua_close(A);
@@ -229,8 +227,7 @@ test_code(void) {
 	}
 	result(good, "shared code runs in several states", NULL);
 	check(B, "upvalues are private", "up() up() assert(select(2, up()) == 'k3')");
-	check(C, "upvalues are private, there too",
-	      "assert(up() == 1 and info.activelines[5])");
+	check(C, "upvalues are private, there too", "assert(up() == 1 and info.activelines[5])");
 	check(C, "errors name lines and variables",
 	      "local ok, e = pcall(bad) assert(e:find \":4: attempt to index a nil value "
 	      "%(local 't'%)\")");
@@ -255,9 +252,9 @@ holds(lua_State *L, const void *root) {
 static void
 test_lifetime(const char *mode) {
 	char name[128];
-	lua_Shared *u = share_table(
-		"return { 'a string', ('x'):rep(100), f = function() return 'k' end,"
-		" sub = {}, key = 'some key' }");
+	lua_Shared *u =
+		share_table("return { 'a string', ('x'):rep(100), f = function() return 'k' end,"
+	                " sub = {}, key = 'some key' }");
 	const void *root = lua_sharedroot(u);
 	lua_State *L = open_state();
 	lua_getglobal(L, "collectgarbage");
@@ -278,46 +275,43 @@ test_lifetime(const char *mode) {
 	int weak = holds(L, root);
 	run(L, "F = nil KEYS = { ['some key'] = S } LONG = nil collectgarbage()");
 	int gone = !holds(L, root);
-	const char *why = run(
-		L,
-		"collectgarbage() collectgarbage() assert(S == 'a string' and "
-		"KEYS['some ' .. 'key'] == 'a string') S, KEYS = nil collectgarbage()");
-	snprintf(name, sizeof(name), "a retired unit is dropped when it's unused (%s)",
-		 mode);
+	const char *why =
+		run(L, "collectgarbage() collectgarbage() assert(S == 'a string' and "
+	           "KEYS['some ' .. 'key'] == 'a string') S, KEYS = nil collectgarbage()");
+	snprintf(name, sizeof(name), "a retired unit is dropped when it's unused (%s)", mode);
 	result(before && used && longer && weak && gone && !why, name, why);
 	lua_close(L);
 }
 
 static void
 test_replace(void) {
-	lua_Shared *old =
-		share_table("return { v = 1, sub = { v = 1, { v = 1 } }, gone = {} }");
+	lua_Shared *old = share_table("return { v = 1, sub = { v = 1, { v = 1 } }, gone = {} }");
 	lua_Shared *newer = share_table("return { v = 2, sub = { v = 2, { v = 2 } } }");
 	lua_State *L = open_state();
 	lua_pushshared(L, old);
 	lua_setglobal(L, "T");
-	const char *why = run(
-		L, "local up = T.sub\n"
-		   "function get() return up end\n"
-		   "co = coroutine.create(function(a) local b = a coroutine.yield() "
-		   "return b.v end)\n"
-		   "coroutine.resume(co, T.sub[1])\n"
-		   "keys = { [T] = 'root', [T.sub] = 'sub', [T.gone] = 'gone', T.gone }\n"
-		   "for i = 1, 50 do keys[i + 10] = T keys['k' .. i] = T.sub end\n"
-		   "obj = setmetatable({}, { __index = T })\n"
-		   "many = {} for i = 1, 20 do many[i] = { [T.sub] = i } end\n");
+	const char *why =
+		run(L, "local up = T.sub\n"
+	           "function get() return up end\n"
+	           "co = coroutine.create(function(a) local b = a coroutine.yield() "
+	           "return b.v end)\n"
+	           "coroutine.resume(co, T.sub[1])\n"
+	           "keys = { [T] = 'root', [T.sub] = 'sub', [T.gone] = 'gone', T.gone }\n"
+	           "for i = 1, 50 do keys[i + 10] = T keys['k' .. i] = T.sub end\n"
+	           "obj = setmetatable({}, { __index = T })\n"
+	           "many = {} for i = 1, 20 do many[i] = { [T.sub] = i } end\n");
 	lua_pushshared(L, newer);
 	lua_setglobal(L, "N");
 	int n = lua_replaceshared(L, old, newer);
 	if (!why)
 		why = run(L, "assert(T == N and get() == N.sub and obj.v == 2)\n"
-			     "assert(select(2, coroutine.resume(co)) == 2)\n"
-			     "assert(keys[N] == 'root' and keys[N.sub] == 'sub' and "
-			     "keys[1] == nil)\n"
-			     "local n = 0 for k, v in pairs(keys) do n = n + 1 assert(v "
-			     "~= 'gone') end assert(n == 102)\n"
-			     "for i = 1, 20 do assert(many[i][N.sub] == i and "
-			     "next(many[i]) == N.sub) end\n");
+		             "assert(select(2, coroutine.resume(co)) == 2)\n"
+		             "assert(keys[N] == 'root' and keys[N.sub] == 'sub' and "
+		             "keys[1] == nil)\n"
+		             "local n = 0 for k, v in pairs(keys) do n = n + 1 assert(v "
+		             "~= 'gone') end assert(n == 102)\n"
+		             "for i = 1, 20 do assert(many[i][N.sub] == i and "
+		             "next(many[i]) == N.sub) end\n");
 	result(!why && n > 100, "replace finds every reference", why);
 	lua_retireshared(old);
 	lua_gc(L, LUA_GCCOLLECT);
@@ -373,11 +367,10 @@ static void
 test_memory(void) {
 	struct sample s = {share_table(DATA), share_table(DATA), NULL};
 	lua_State *A = luaL_newstate();
-	if (luaL_loadstring(
-		    A, "keys = { [T] = 1, [T.list] = 2 } local s = {}\n"
-		       "for i = 1, 20 do s[i] = T.name .. i s[s[i]] = function() return "
-		       "i end end\n"
-		       "keys[s] = T.list keys.f = function() return T.list[1] end\n"))
+	if (luaL_loadstring(A, "keys = { [T] = 1, [T.list] = 2 } local s = {}\n"
+	                       "for i = 1, 20 do s[i] = T.name .. i s[s[i]] = function() return "
+	                       "i end end\n"
+	                       "keys[s] = T.list keys.f = function() return T.list[1] end\n"))
 		abort();
 	s.code = lua_sharecode(A, -1);
 	lua_close(A);
@@ -426,7 +419,7 @@ run_case(lua_State *L, struct suite *s, int index) {
 	if (lua_pcall(L, 0, 0, 0) != LUA_OK) {
 		lua_geti(L, -2, 1);
 		snprintf(s->why, sizeof(s->why), "%s: %s", lua_tostring(L, -1),
-			 luaL_tolstring(L, -2, NULL));
+		         luaL_tolstring(L, -2, NULL));
 		s->failed++;
 		lua_settop(L, 2);
 	}
@@ -439,10 +432,9 @@ run_suite(struct suite *s) {
 	lua_State *L = open_state();
 #ifdef HARD
 	lua_gc(L, LUA_GCSTOP); /* else every allocation collects, for hours; stacks move
-				  all the same */
+	              all the same */
 #endif
-	int status = s->shared ? luaL_loadfilex(L, SUITE, NULL)
-			       : luaL_loadfilex_(L, SUITE, NULL);
+	int status = s->shared ? luaL_loadfilex(L, SUITE, NULL) : luaL_loadfilex_(L, SUITE, NULL);
 	if (status != LUA_OK || lua_pcall(L, 0, 1, 0) != LUA_OK) {
 		snprintf(s->why, sizeof(s->why), "%s", lua_tostring(L, -1));
 		s->failed++;
@@ -460,7 +452,7 @@ test_suite(int shared) {
 	char name[64];
 	run_suite(&s);
 	snprintf(name, sizeof(name), "the standard library as %s code",
-		 shared ? "shared" : "private");
+	         shared ? "shared" : "private");
 	result(s.failed == 0 && s.cases > 20, name, s.why);
 }
 
@@ -540,12 +532,12 @@ static lua_Shared *
 make_version(int v) {
 	char source[512];
 	snprintf(source, sizeof(source),
-		 "local t = { version = %d, items = {}, f = function(n) return 'x' .. n "
-		 "end }\n"
-		 "for i = 1, 50 do t.items['item' .. i] = { id = i, version = %d, list = "
-		 "{ 1, 2, 3 } } end\n"
-		 "return t",
-		 v, v);
+	         "local t = { version = %d, items = {}, f = function(n) return 'x' .. n "
+	         "end }\n"
+	         "for i = 1, 50 do t.items['item' .. i] = { id = i, version = %d, list = "
+	         "{ 1, 2, 3 } } end\n"
+	         "return t",
+	         v, v);
 	return share_table(source);
 }
 
@@ -586,8 +578,7 @@ loader(void *arg) {
 		}
 		if (luaL_loadfile(L, name) != LUA_OK || lua_pcall(L, 0, 1, 0) != LUA_OK ||
 		    lua_tointeger(L, -1) != 500) {
-			snprintf(s->why, sizeof(s->why), "%s",
-				 luaL_tolstring(L, -1, NULL));
+			snprintf(s->why, sizeof(s->why), "%s", luaL_tolstring(L, -1, NULL));
 			s->failed++;
 		}
 		lua_settop(L, 0);
@@ -611,11 +602,11 @@ big_file(void) {
 	fprintf(f, "local n = 0\nlocal M = {}\n");
 	for (int i = 0; i < 500; i++)
 		fprintf(f,
-			"M['f%d'] = function(a) n = n + 1 return { name = 'f%d', arg = "
-			"a, n } end\n",
-			i, i);
+		        "M['f%d'] = function(a) n = n + 1 return { name = 'f%d', arg = "
+		        "a, n } end\n",
+		        i, i);
 	fprintf(f, "for k, f in pairs(M) do local t = f(k) assert(t.name == k and t.arg "
-		   "== k) end\n");
+	           "== k) end\n");
 	fprintf(f, "return n\n");
 	fclose(f);
 	return name;
@@ -662,8 +653,7 @@ test_cost(void) {
 	}
 	char why[64];
 	snprintf(why, sizeof(why), "%zu and %zu bytes", cost[0], cost[1]);
-	result(cost[0] < 200 && cost[1] < 200,
-	       "a loaded file costs a state its closure only", why);
+	result(cost[0] < 200 && cost[1] < 200, "a loaded file costs a state its closure only", why);
 	remove(name);
 }
 
@@ -688,8 +678,7 @@ test_suite_threads(void) {
 		if (s[i].failed)
 			printf("# %s\n", s[i].why);
 	}
-	result(!failed, "the standard library in several threads over the same code",
-	       NULL);
+	result(!failed, "the standard library in several threads over the same code", NULL);
 }
 
 int

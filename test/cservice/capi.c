@@ -62,12 +62,12 @@ struct capi {
 
 static char failure[256];
 
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) { \
-			snprintf(failure, sizeof(failure), "line %d: %s", __LINE__, #condition); \
-			return failure; \
-		} \
+#define CHECK(condition)                                                                         \
+	do {                                                                                         \
+		if (!(condition)) {                                                                      \
+			snprintf(failure, sizeof(failure), "line %d: %s", __LINE__, #condition);             \
+			return failure;                                                                      \
+		}                                                                                        \
 	} while (0)
 
 static char *
@@ -119,8 +119,8 @@ op_carry(struct capi *c, char **arg, int n) {
 		result = skynet_send(c->ctx, 0, (uint32_t)strtoul(arg[0] + 1, NULL, 16), type, 7,
 		                     (void *)"payload", 7);
 	else
-		result = skynet_sendname(c->ctx, 0, arg[0], type | PTYPE_TAG_DONTCOPY, 7,
-		                         copy("payload"), 7);
+		result =
+			skynet_sendname(c->ctx, 0, arg[0], type | PTYPE_TAG_DONTCOPY, 7, copy("payload"), 7);
 	snprintf(c->report, sizeof(c->report), "%d", result);
 	return c->report;
 }
@@ -232,9 +232,7 @@ op_locks(struct capi *c, char **arg, int n) {
 	static ATOM_POINTER p;
 	static ATOM_SIZET s;
 	static ATOM_ULONG u;
-	static struct {
-		struct spinlock lock;
-	} guarded;
+	static struct { struct spinlock lock; } guarded;
 	struct rwlock rw;
 	AtomicMemInfo shared;
 	MemInfo sum;
@@ -301,11 +299,12 @@ op_loop(struct capi *c, char **arg, int n) {
 static void
 note(struct capi *c, const char *what, int id, const char *text, size_t size) {
 	size_t have = strlen(c->report);
-	snprintf(c->report + have, sizeof(c->report) - have, "%s %d %.*s;", what, id, (int)size, text);
+	snprintf(c->report + have, sizeof(c->report) - have, "%s %d %.*s;", what, id, (int)size,
+	         text);
 }
 
-static int on_message(struct skynet_context *ctx, void *ud, int type, int session, uint32_t source,
-                      const void *msg, size_t sz);
+static int on_message(struct skynet_context *ctx, void *ud, int type, int session,
+                      uint32_t source, const void *msg, size_t sz);
 
 /* Takes the place of on_message until the timer of op_loop comes. */
 static int
@@ -369,7 +368,10 @@ start_udp(struct capi *c) {
 
 static void
 on_connect(struct capi *c, const struct skynet_socket_message *m, const char *text, size_t size) {
-	note(c, m->id == c->listener ? "listener" : m->id == c->client ? "client" : "server",
+	note(c,
+	     m->id == c->listener ? "listener"
+	     : m->id == c->client ? "client"
+	                          : "server",
 	     m->ud > 0, text, size);
 	if (m->id == c->listener && m->ud > 0) {
 		c->port = m->ud;

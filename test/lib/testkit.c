@@ -206,8 +206,8 @@ lpointer(lua_State *L) {
 int
 luaopen_testkit(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"now", lnow},         {"sleep", lsleep},   {"spawn", lspawn}, {"kill", lkill},
-		{"wait", lwait},       {"read", lread},     {"write", lwrite}, {"close", lclose},
+		{"now", lnow},         {"sleep", lsleep},   {"spawn", lspawn},   {"kill", lkill},
+		{"wait", lwait},       {"read", lread},     {"write", lwrite},   {"close", lclose},
 		{"connect", lconnect}, {"listen", llisten}, {"accept", laccept}, {"pointer", lpointer},
 		{NULL, NULL},
 	};
