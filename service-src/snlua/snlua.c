@@ -65,6 +65,28 @@ preload(lua_State *L, const char *name, lua_CFunction open) {
 	luaL_requiref(L, name, open, 0);
 }
 
+/* print as it's known, but a line is written in one piece: log lines can't get into it. */
+static int
+print_line(lua_State *L) {
+	int n = lua_gettop(L);
+	luaL_Buffer b;
+	luaL_buffinit(L, &b);
+	for (int i = 1; i <= n; i++) {
+		if (i > 1)
+			luaL_addchar(&b, '\t');
+		luaL_tolstring(L, i, NULL);
+		luaL_addvalue(&b);
+	}
+	luaL_addchar(&b, '\n');
+	luaL_pushresult(&b);
+	size_t sz;
+	const char *text = lua_tolstring(L, -1, &sz);
+	/* as print does, nobody is told when standard output is gone */
+	(void)fwrite(text, 1, sz, stdout);
+	(void)fflush(stdout);
+	return 0;
+}
+
 static int
 open_environment(lua_State *L) {
 	struct snlua *l = lua_touserdata(L, 1);
@@ -72,6 +94,8 @@ open_environment(lua_State *L) {
 	lua_pushboolean(L, 1);
 	lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
 	luaL_openlibs(L);
+	lua_pushcfunction(L, print_line);
+	lua_setglobal(L, "print");
 	lua_pushlightuserdata(L, l->ctx);
 	lua_setfield(L, LUA_REGISTRYINDEX, "skynet_context");
 	lua_pushlightuserdata(L, &l->hooks);

@@ -1,10 +1,8 @@
 /*
  * Fuzz module bson: the input is a document, decoded, encoded again, and changed in place.
  *
- *   clang -g -O1 -std=gnu11 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -I3rd/lua \
- *       test/fuzz/bson_fuzz.c lualib-src/bson/[a-z]*.c 3rd/lua/src/src/l[!u]*.c \
- *       3rd/lua/src/src/lu[!a]*.c 3rd/lua/codecache.c -lm -ldl -lpthread
- *   ./a.out test/fuzz/corpus/bson
+ *   make fuzz F=bson
+ * fuzz-with: lualib-src/bson/[a-z]*.c
  *
  * Besides memory: what was decoded and could be encoded decodes again, and encodes to as many
  * bytes as before.

@@ -2,11 +2,8 @@
  * Fuzz what a MongoDB server's reply goes through: module skynet.mongo.driver, then bson. The
  * input is what comes after the length of a message.
  *
- *   clang -g -O1 -std=gnu11 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -I3rd/lua \
- *       test/fuzz/mongo_reply_fuzz.c lualib-src/mongo_driver.c lualib-src/bson/[a-z]*.c \
- *       3rd/lua/src/src/l[!u]*.c 3rd/lua/src/src/lu[!a]*.c 3rd/lua/codecache.c \
- *       -lm -ldl -lpthread -lcrypto
- *   ./a.out test/fuzz/corpus/mongo_reply
+ *   make fuzz F=mongo_reply
+ * fuzz-with: lualib-src/mongo_driver.c lualib-src/bson/[a-z]*.c -lcrypto
  */
 #include <lauxlib.h>
 #include <lualib.h>

@@ -2,10 +2,8 @@
  * Fuzz module sproto.core. The first byte says what the others are: a bundle; a message of a
  * known schema; packed bytes; bytes to pack; a bundle and, behind a length, a message of it.
  *
- *   clang -g -O1 -std=gnu11 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -I3rd/lua \
- *       test/fuzz/sproto_fuzz.c lualib-src/sproto/[a-z]*.c 3rd/lua/src/src/l[!u]*.c \
- *       3rd/lua/src/src/lu[!a]*.c 3rd/lua/codecache.c -lm -ldl -lpthread
- *   ./a.out test/fuzz/corpus/sproto
+ *   make fuzz F=sproto
+ * fuzz-with: lualib-src/sproto/[a-z]*.c
  *
  * Besides memory: packing is undone by unpacking, and what was decoded can be encoded and gives
  * the same bytes when that's done twice.

@@ -18,6 +18,13 @@ describe("the harbor master", function()
 		master = h.free_port()
 		n = h.start { id = 1, master = master, standalone = true, start = "harbornode ECHO1" }
 		n:expect "node is ready"
+		-- until the master has the node's name: it answers, or tells of it
+		local fd = h.connect(master)
+		h.write(fd, h.package("H", 99, "127.0.0.1:1") .. h.package("Q", "ECHO1"))
+		local told = h.package("W", 1) .. h.package("N", "ECHO1", SELF)
+		assert.equal(h.hex(told), h.hex(h.read(fd, #told)))
+		kit.close(fd)
+		n:expect "slave 99 is down"
 	end)
 	teardown(function()
 		n:kill()

@@ -132,10 +132,16 @@ describe("redis.cluster", function()
 	end)
 
 	it("reads from replicas when it may", function()
-		local reader = cluster.new({ host = "127.0.0.1", port = nodes[2].port },
-			{ read_slave = true, timeout = 1000 })
-		assert.equal("OK", reader:set("foo", "replicated"))
-		assert.is_true(reader.writes.set)
+		local reader
+		eventually(function() -- until the replicas are known
+			reader = cluster.new({ host = "127.0.0.1", port = nodes[2].port },
+				{ read_slave = true, timeout = 1000 })
+			assert.equal("OK", reader:set("foo", "replicated"))
+			if reader.writes.set then
+				return true
+			end
+			reader:close_all_connection()
+		end)
 		eventually(function() return reader:get "foo" == "replicated" end)
 		local replica = reader.connections["127.0.0.1:" .. nodes[6].port]
 		assert.truthy(replica:info "commandstats":find "cmdstat_get")
