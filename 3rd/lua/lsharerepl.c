@@ -96,30 +96,46 @@ visitmeta(struct replacement *r, Table **mt) {
 	}
 }
 
-/* Entries whose key is an old table get the new one as key. May raise (memory). */
+/* Give one entry with an old key the new one. Returns 0 when it has to be left as it is. */
+static int
+rekeyentry(struct replacement *r, Table *h, const TValue *key, const TValue *old) {
+	GCObject *o = counterpart(r, (Frozen *)(void *)gcvalue(key));
+	TValue value;
+	if (o == gcvalue(key))
+		return 0;
+	setobj(r->L, &value, old);
+	if (o) {
+		TValue newkey;
+		setgcovalue(r->L, &newkey, o);
+		luaH_set(r->L, h, &newkey, &value);
+	}
+	TValue *slot = (TValue *)luaH_get(h, key);
+	if (!isempty(slot))
+		setempty(slot);
+	r->count++;
+	return 1;
+}
+
+/*
+ * Entries whose key is an old table get the new one as key. May raise (memory). Setting a key may
+ * rebuild the table, or move another entry to where we have been: so until a pass finds none.
+ */
 static void
 rekey(struct replacement *r, Table *h) {
-	for (size_t i = 0; i < (size_t)sizenode(h);) {
-		Node *n = gnode(h, i), *nodes = h->node;
-		TValue key, value;
-		getnodekey(r->L, &key, n);
-		i++;
-		if (isempty(gval(n)) || !isold_(r, &key))
-			continue;
-		GCObject *o = counterpart(r, (Frozen *)(void *)gcvalue(&key));
-		setobj(r->L, &value, gval(n));
-		if (o) {
-			TValue newkey;
-			setgcovalue(r->L, &newkey, o);
-			luaH_set(r->L, h, &newkey, &value);
+	int changed;
+	do {
+		changed = 0;
+		for (size_t i = 0; i < (size_t)sizenode(h); i++) {
+			Node *n = gnode(h, i), *nodes = h->node;
+			TValue key;
+			getnodekey(r->L, &key, n);
+			if (isempty(gval(n)) || !isold_(r, &key))
+				continue;
+			changed |= rekeyentry(r, h, &key, gval(n));
+			if (h->node != nodes)
+				break;
 		}
-		TValue *slot = (TValue *)luaH_get(h, &key);
-		if (!isempty(slot) && o != gcvalue(&key))
-			setempty(slot);
-		r->count++;
-		if (h->node != nodes)
-			i = 0; /* it was rebuilt */
-	}
+	} while (changed);
 }
 
 static int
