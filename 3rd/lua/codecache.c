@@ -214,7 +214,7 @@ load_new(lua_State *L, const char *name, const char *mode, struct entry *e) {
 	if (e)
 		publish(e, unit);
 	if (S == NULL)
-		return luaL_loadfilex_(L, name, mode); /* no sharing for now */
+		return luaL_loadfilex_(L, name, mode); /* no memory to share it: a private copy */
 	if (unit) {
 		lua_close(S);
 		return push_and_drop(L, unit);
