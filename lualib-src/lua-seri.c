@@ -32,6 +32,7 @@ enum { N_ZERO = 0, N_BYTE = 1, N_WORD = 2, N_DWORD = 4, N_QWORD = 6, N_REAL = 8 
 #define PACK_DEPTH 32    /* what the format's users may nest */
 #define UNPACK_DEPTH 128 /* more than any packer writes; bounds the C stack */
 #define SCRATCH 4096
+#define LOOK_AHEAD 256 /* bytes */
 
 #define TAG(t, v) ((uint8_t)((t) | (v) << 3))
 
@@ -445,6 +446,73 @@ read_count(struct reader *r, int cookie, size_t *n) {
 	return true;
 }
 
+static bool
+skip_scalar(struct reader *r, int type, int cookie) {
+	lua_Integer v;
+	size_t n;
+	switch (type) {
+	case T_NIL:
+	case T_BOOLEAN:
+		return true;
+	case T_NUMBER:
+		if (cookie == N_REAL)
+			return take(r, sizeof(double)) != NULL;
+		return read_integer(r, cookie, &v);
+	case T_SHORT_STRING:
+		return take(r, (size_t)cookie) != NULL;
+	case T_LONG_STRING:
+		return read_long(r, cookie, &n) != NULL;
+	default:
+		return false;
+	}
+}
+
+/* Step over a value. Recursion is bounded by the few bytes that count_pairs looks at. */
+static bool
+skip_value(struct reader *r, bool *nil) {
+	const char *tag = take(r, 1);
+	if (tag == NULL)
+		return false;
+	int type = *tag & 7, cookie = (uint8_t)*tag >> 3;
+	*nil = type == T_NIL;
+	if (type == T_USERDATA)
+		return take(r, sizeof(void *)) != NULL;
+	if (type != T_TABLE)
+		return skip_scalar(r, type, cookie);
+	size_t n;
+	bool end = false;
+	if (!read_count(r, cookie, &n))
+		return false;
+	while (n-- > 0) {
+		if (!skip_value(r, &end))
+			return false;
+	}
+	for (;;) {
+		if (!skip_value(r, &end))
+			return false;
+		if (end)
+			break;
+		if (!skip_value(r, &end))
+			return false;
+	}
+	*nil = false;
+	return true;
+}
+
+/*
+ * How many pairs follow, as far as a short look ahead tells: a record is created in its full size
+ * instead of growing by doubling.
+ */
+static int
+count_pairs(struct reader r) {
+	if (r.left > LOOK_AHEAD)
+		r.left = LOOK_AHEAD;
+	int values = 0;
+	for (bool nil; skip_value(&r, &nil) && !(nil && values % 2 == 0);)
+		values++;
+	return (values + 1) / 2;
+}
+
 static bool push_value(lua_State *L, struct reader *r, int depth);
 
 static bool
@@ -455,7 +523,7 @@ push_table(lua_State *L, struct reader *r, int cookie, int depth) {
 	if (!read_count(r, cookie, &n))
 		return false;
 	/* room for what is sure to come; the rest grows as it arrives */
-	lua_createtable(L, n < 1024 ? (int)n : 1024, 0);
+	lua_createtable(L, n < 1024 ? (int)n : 1024, n == 0 ? count_pairs(*r) : 0);
 	for (size_t i = 1; i <= n; i++) {
 		if (!push_value(L, r, depth))
 			return false;
@@ -566,27 +634,6 @@ struct level {
 	size_t todo;
 	bool value; /* a key was read, its value comes next */
 };
-
-static bool
-skip_scalar(struct reader *r, int type, int cookie) {
-	lua_Integer v;
-	size_t n;
-	switch (type) {
-	case T_NIL:
-	case T_BOOLEAN:
-		return true;
-	case T_NUMBER:
-		if (cookie == N_REAL)
-			return take(r, sizeof(double)) != NULL;
-		return read_integer(r, cookie, &v);
-	case T_SHORT_STRING:
-		return take(r, (size_t)cookie) != NULL;
-	case T_LONG_STRING:
-		return read_long(r, cookie, &n) != NULL;
-	default:
-		return false;
-	}
-}
 
 /* One value was read inside a table: is this table now complete? */
 static bool
