@@ -635,6 +635,14 @@ struct level {
 	bool value; /* a key was read, its value comes next */
 };
 
+/* Was the real number before `end` a key that no table can have? */
+static bool
+is_nan_key(const struct level *l, const char *end) {
+	double d;
+	memcpy(&d, end - sizeof(d), sizeof(d));
+	return l->todo == 0 && !l->value && d != d;
+}
+
 /* One value was read inside a table: is this table now complete? */
 static bool
 step_level(struct level *l, bool nil) {
@@ -679,6 +687,9 @@ seri_check(const void *msg, size_t sz, char *err, size_t errsz) {
 			goto bad;
 		}
 		if (!skip_scalar(&r, type, cookie))
+			goto bad;
+		if (type == T_NUMBER && cookie == N_REAL && depth > 0 &&
+		    is_nan_key(&stack[depth - 1], r.p))
 			goto bad;
 		/* a completed table is a value of the table around it */
 		bool nil = type == T_NIL;

@@ -62,9 +62,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	lua_pushinteger(L, (lua_Integer)size);
 	int status = lua_pcall(L, 2, 0, 0);
 	if (checked == 0 && status != LUA_OK) {
-		/* a key that is no number is found by Lua; what may be read may be too deep to pack */
-		const char *text = lua_tostring(L, -1);
-		require(strstr(text, "NaN") || strstr(text, "too depth"));
+		/* what may be read may be too deep to pack */
+		require(strstr(lua_tostring(L, -1), "too depth") != NULL);
 	}
 	if (checked == SERI_MALFORMED)
 		require(status != LUA_OK);
