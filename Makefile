@@ -71,11 +71,13 @@ COMMON := -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-plt $(OPT) $(SANFL
 CFLAGS_EXE := $(COMMON) $(LTO)
 CFLAGS_SO := $(COMMON) -fPIC
 LUA_CFLAGS := $(OPT) $(SANFLAGS) $(PGOFLAGS) $(LTO) $(MYCFLAGS)
+comma := ,
 LIBS := -lpthread -lm -ldl -lrt
+# C services and Lua modules see the interfaces, not our inner names
+EXPORT := $(if $(filter Darwin,$(shell uname -s)),-Wl$(comma)-export_dynamic,-Wl$(comma)--dynamic-list=skynet-src/export.list)
 SHARED := -shared $(SANFLAGS) $(PGOFLAGS)
 
 # one folder of objects for each set of flags
-comma := ,
 KEY := $(shell printf '%s' '$(CC) $(COMMON) $(LTO) $(JEMALLOC)' | cksum | cut -d' ' -f1)
 ifneq ($(PGO),)
 # both stages in one folder: the counters are found by the objects' names
@@ -84,16 +86,20 @@ endif
 OUT := build/$(firstword $(CC))-$(subst $(comma),-,$(if $(SAN),$(SAN),$(if $(DEBUG),debug,$(if $(PGO),pgo,release))))-$(KEY)
 
 KERNEL := $(wildcard skynet-src/*.c)
+# what every message passes through is compiled into the executable, together with Lua
+BUILTIN := $(wildcard service-src/snlua/*.c lualib-src/skynet/*.c lualib-src/cluster*.c) \
+	lualib-src/lua-seri.c lualib-src/socketdriver.c lualib-src/netpack.c
 CSERVICES := $(sort $(basename $(notdir $(wildcard service-src/*.c))) \
 	$(notdir $(patsubst %/,%,$(wildcard service-src/*/))))
 CLIBS := skynet $(filter-out skynet,$(notdir $(patsubst %/,%,$(wildcard lualib-src/*/)))) clientsocket \
 	lpeg
 
 KERNEL_OBJS := $(KERNEL:%.c=$(OUT)/exe/%.o)
+BUILTIN_OBJS := $(BUILTIN:%.c=$(OUT)/exe/%.o)
 so_objs = $(patsubst %.c,$(OUT)/so/%.o,$(1))
-cservice_src = $(wildcard service-src/$(1).c service-src/$(1)/*.c) \
-	$(if $(filter harbor,$(1)),lualib-src/lua-seri.c)
-clib_src = $(wildcard lualib-src/$(1)/*.c) $(if $(filter skynet,$(1)),$(wildcard lualib-src/*.c)) \
+cservice_src = $(filter-out $(BUILTIN),$(wildcard service-src/$(1).c service-src/$(1)/*.c))
+clib_src = $(filter-out $(BUILTIN),$(wildcard lualib-src/$(1)/*.c) \
+	$(if $(filter skynet,$(1)),$(wildcard lualib-src/*.c))) \
 	$(if $(filter client,$(1)),$(wildcard lualib-src/crypt*.c)) \
 	$(if $(filter clientsocket,$(1)),lualib-src/client/socket.c)
 SO_OBJS := $(call so_objs,$(foreach s,$(CSERVICES),$(call cservice_src,$(s))) \
@@ -127,7 +133,7 @@ $(PROFILE)/trained:
 	rm -rf $(OUT)
 	@touch $@
 ifeq ($(PGO),1)
-$(KERNEL_OBJS) $(OUT)/lua/liblua.a $(SO_OBJS): | $(PROFILE)/trained
+$(KERNEL_OBJS) $(BUILTIN_OBJS) $(OUT)/lua/liblua.a $(SO_OBJS): | $(PROFILE)/trained
 endif
 linux freebsd openbsd macosx: all
 update3rd:
@@ -154,9 +160,9 @@ $(OUT)/version: FORCE
 $(OUT)/exe/skynet-src/skynet_main.o: CFLAGS_EXE += -DSKYNET_VERSION='"$(VERSION)"'
 $(OUT)/exe/skynet-src/skynet_main.o: $(OUT)/version
 
-$(EXE): $(KERNEL_OBJS) $(OUT)/lua/liblua.a
-	$(call say,LINK,$@)$(CC) $(CFLAGS_EXE) -o $@ $(KERNEL_OBJS) -Wl,--whole-archive $(OUT)/lua/liblua.a \
-		-Wl,--no-whole-archive $(HEAP) -Wl,-E $(LIBS)
+$(EXE): $(KERNEL_OBJS) $(BUILTIN_OBJS) $(OUT)/lua/liblua.a skynet-src/export.list
+	$(call say,LINK,$@)$(CC) $(CFLAGS_EXE) -o $@ $(KERNEL_OBJS) $(BUILTIN_OBJS) \
+		-Wl,--whole-archive $(OUT)/lua/liblua.a -Wl,--no-whole-archive $(HEAP) $(EXPORT) $(LIBS)
 
 # ---- shared objects ----
 

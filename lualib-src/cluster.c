@@ -2,6 +2,7 @@
  * Module skynet.cluster.core: the codec as Lua functions, and the data path (cluster_send.c,
  * cluster_serve.c).
  */
+#include "builtin.h"
 #include "block.h"
 #include "cluster_frame.h"
 #include "cluster_path.h"
@@ -327,8 +328,8 @@ lnodename(lua_State *L) {
 	return 1;
 }
 
-LUAMOD_API int
-luaopen_skynet_cluster_core(lua_State *L) {
+int
+skynet_open_cluster_core(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{"packrequest", lpackrequest},
 		{"packpush", lpackpush},

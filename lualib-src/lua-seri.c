@@ -110,7 +110,7 @@ put_byte(struct writer *w, uint8_t b) {
 	w->len++;
 }
 
-static void
+static inline __attribute__((always_inline)) void
 put_tagged(struct writer *w, uint8_t tag, const void *p, size_t n) {
 	char *to = writer_reserve(w, n + 1);
 	to[0] = (char)tag;
@@ -224,21 +224,17 @@ pack_table(lua_State *L, struct writer *w, int index, int depth) {
 			return;
 		lua_pop(L, 1);
 	}
-	lua_pushnil(L);
-	while (lua_next(L, index)) {
+	for (unsigned position = 0; lua_nextat(L, index, &position); lua_pop(L, 2)) {
 		if (n > 0 && lua_isinteger(L, -2)) {
 			lua_Integer k = lua_tointeger(L, -2);
-			if (k > 0 && (lua_Unsigned)k <= n) {
-				lua_pop(L, 1);
+			if (k > 0 && (lua_Unsigned)k <= n)
 				continue;
-			}
 		}
 		pack_value(L, w, -2, depth + 1);
 		if (w->fault == NULL)
 			pack_value(L, w, -1, depth + 1);
 		if (w->fault)
 			return;
-		lua_pop(L, 1);
 	}
 	put_byte(w, TAG(T_NIL, 0));
 }

@@ -5,6 +5,7 @@
  * that held several. What a peer announces costs nothing: an unfinished frame takes the memory of
  * the bytes that have arrived.
  */
+#include "builtin.h"
 #include "block.h"
 #include "skynet_malloc.h"
 #include "skynet_socket.h"
@@ -329,8 +330,8 @@ ltostring(lua_State *L) {
 	return 1;
 }
 
-LUAMOD_API int
-luaopen_skynet_netpack(lua_State *L) {
+int
+skynet_open_netpack(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{"pop", lpop}, {"pack", lpack}, {"clear", lclear}, {"tostring", ltostring}, {NULL, NULL},
 	};

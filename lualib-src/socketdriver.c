@@ -7,6 +7,7 @@
  *
  * Everything a service passes is checked: wrong arguments raise, nothing here may crash.
  */
+#include "builtin.h"
 #include "block.h"
 #include "skynet.h"
 #include "skynet_malloc.h"
@@ -718,8 +719,8 @@ new_type(lua_State *L, const char *name, lua_CFunction gc) {
 	lua_pop(L, 1);
 }
 
-LUAMOD_API int
-luaopen_skynet_socketdriver(lua_State *L) {
+int
+skynet_open_socketdriver(lua_State *L) {
 	static const luaL_Reg plain[] = {
 		{"buffer", lbuffer},     {"push", lpush},   {"pop", lpop},       {"drop", ldrop},
 		{"readall", lreadall},   {"clear", lclear}, {"str2p", lstr2p},   {"header", lheader},

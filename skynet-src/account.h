@@ -19,8 +19,8 @@ void account_end(_Atomic ptrdiff_t *charge);
 
 /* The running service gave a block away; may be NULL. */
 void account_given(void *block);
-/* The runtime is about to free a message's block for the service. */
-void account_freed(void *block);
+/* Free a message's block for the service. */
+void account_free(void *block);
 /* The service keeps a message's block. */
 void account_kept(void *block);
 /* A socket event comes in: its data now belongs to the service. */

@@ -70,8 +70,10 @@ account_given(void *block) {
 }
 
 void
-account_freed(void *block) {
-	me.correction += usable(block);
+account_free(void *block) {
+	int64_t before = net();
+	free(block);
+	me.correction += before - net();
 }
 
 void
@@ -205,8 +207,8 @@ account_given(void *block) {
 }
 
 void
-account_freed(void *block) {
-	(void)block;
+account_free(void *block) {
+	free(block);
 }
 
 void

@@ -465,22 +465,23 @@ sleep_idle(struct worker *w) {
 	epoch_enter();
 }
 
+static uint64_t
+begin_work(struct worker *w, uint64_t now) {
+	atomic_store_explicit(&w->began, now, memory_order_relaxed);
+	return now;
+}
+
 static struct skynet_context *
-find_work(struct worker *w, bool searching) {
+find_work(struct worker *w, bool searching, uint64_t *now) {
 	struct skynet_context *ctx = find_own(w);
-	if (ctx == NULL)
+	if (ctx == NULL) {
 		ctx = steal(w);
+		*now = begin_work(w, clock_ticks());
+	}
 	/* the last searcher hands on what it leaves behind */
 	if (searching && atomic_fetch_sub(&S.searching, 1) == 1 && ctx && work_available())
 		notify();
 	return ctx;
-}
-
-static uint64_t
-begin_work(struct worker *w) {
-	uint64_t now = clock_ticks();
-	atomic_store_explicit(&w->began, now, memory_order_relaxed);
-	return now;
 }
 
 static void *
@@ -491,22 +492,22 @@ worker_main(void *p) {
 	skynet_initthread(THREAD_WORKER);
 	epoch_enter();
 	watchdog_busy(w->index);
-	(void)begin_work(w);
+	uint64_t now = begin_work(w, clock_ticks());
 	while (!atomic_load_explicit(&S.quit, memory_order_relaxed)) {
-		struct skynet_context *ctx = find_work(w, searching);
+		struct skynet_context *ctx = find_work(w, searching, &now);
 		searching = ctx == NULL;
 		if (ctx == NULL) {
 			sleep_idle(w);
-			(void)begin_work(w);
+			now = begin_work(w, clock_ticks());
 			continue;
 		}
-		service_run(ctx);
-		uint64_t now = begin_work(w);
+		now = begin_work(w, service_run(ctx, now));
 		if (now - w->looked > LOOK_TICKS) {
 			epoch_leave();
 			epoch_collect();
 			epoch_enter();
 			look_around(w, now);
+			now = begin_work(w, clock_ticks());
 		}
 	}
 	epoch_leave();

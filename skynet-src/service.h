@@ -45,8 +45,11 @@ struct skynet_context {
 
 #define OVERLOAD_FIRST 1024
 
-/* Handle the service's next messages. On the worker that holds it; see skynet_server.c. */
-void service_run(struct skynet_context *ctx);
+/*
+ * Handle the service's next messages. On the worker that holds it; see skynet_server.c. Takes and
+ * returns the time in clock ticks.
+ */
+uint64_t service_run(struct skynet_context *ctx, uint64_t now);
 
 /* The service this worker handles a message of, or NULL. */
 struct skynet_context *service_running(void);

@@ -320,19 +320,20 @@ dispatch(struct skynet_context *ctx, struct skynet_message *msg) {
 	if (kept)
 		account_kept(msg->data);
 	scheduler_end();
-	if (!kept) {
-		account_freed(msg->data);
-		skynet_free(msg->data);
-	}
+	if (!kept)
+		account_free(msg->data);
 }
 
-/* Handle what waits, up to a fair share. True: the mailbox was empty in the end. */
+/*
+ * Handle what waits, up to a fair share. *now moves on with each message; that's the one look at
+ * the clock that a message costs. True: the mailbox was empty in the end.
+ */
 static bool
-run_batch(struct skynet_context *ctx) {
+run_batch(struct skynet_context *ctx, uint64_t *now) {
 	struct skynet_message msg;
-	uint64_t begin = clock_ticks(), now = begin;
-	for (int n = 0; mailbox_pop(&ctx->mailbox, &msg); now = clock_ticks()) {
-		ctx->message_ticks = now;
+	const uint64_t begin = *now;
+	for (int n = 0; mailbox_pop(&ctx->mailbox, &msg);) {
+		ctx->message_ticks = *now;
 		skynet_account(sizeof(struct mailbox_node)); /* popping freed it */
 		check_overload(ctx);
 		if (ctx->cb)
@@ -341,12 +342,13 @@ run_batch(struct skynet_context *ctx) {
 			message_free(&msg);
 		if (here.ndeferred && !ctx->corked)
 			run_deferred();
+		*now = clock_ticks();
 		if (atomic_load_explicit(&ctx->retired, memory_order_relaxed))
 			return true;
 		n++;
-		if ((n >= BATCH || clock_ticks() - begin > BATCH_TICKS) && scheduler_pressed())
+		if ((n >= BATCH || *now - begin > BATCH_TICKS) && scheduler_pressed())
 			return false;
-		if (clock_ticks() - begin > 4 * BATCH_TICKS)
+		if (*now - begin > 4 * BATCH_TICKS)
 			return false; /* the worker has to look at timers and sockets */
 	}
 	ctx->overload = OVERLOAD_FIRST;
@@ -365,13 +367,13 @@ logger_may_end(struct skynet_context *ctx) {
 	       !ctx->uncounted && skynet_handle_findname("logger") == ctx->handle;
 }
 
-void
-service_run(struct skynet_context *ctx) {
-	uint64_t begin = clock_ticks();
+uint64_t
+service_run(struct skynet_context *ctx, uint64_t begin) {
+	uint64_t now = begin;
 	here.handle = ctx->handle;
 	here.running = ctx;
 	account_begin();
-	bool empty = run_batch(ctx);
+	bool empty = run_batch(ctx, &now);
 	if (here.ndeferred)
 		run_deferred();
 	account_end(&ctx->charge);
@@ -380,20 +382,21 @@ service_run(struct skynet_context *ctx) {
 	if (ctx->profile)
 		atomic_store_explicit(&ctx->cpu_ticks,
 		                      atomic_load_explicit(&ctx->cpu_ticks, memory_order_relaxed) +
-		                          (clock_ticks() - begin),
+		                          (now - begin),
 		                      memory_order_relaxed);
 	if (!atomic_load(&ctx->retired) && empty && logger_may_end(ctx))
 		(void)skynet_handle_retire(ctx->handle);
 	if (atomic_load(&ctx->retired)) {
 		finish(ctx);
-		return;
+		return now;
 	}
 	if (empty && mailbox_rest(&ctx->mailbox)) {
 		/* retired in between: whoever did it found us running and left it to us */
 		if (!atomic_load(&ctx->retired) || !mailbox_rouse(&ctx->mailbox))
-			return;
+			return now;
 	}
 	scheduler_ready(ctx);
+	return now;
 }
 
 /*

@@ -245,8 +245,8 @@ luaL_loadfilex(lua_State *L, const char *filename, const char *mode) {
 
 /* Any thread: from now on files are shared, and new states share common strings. */
 LUALIB_API void
-luaL_initcodecache(void) {
-	luaE_initpool();
+luaL_initcodecache(const char *const words[]) {
+	luaE_initpool(words);
 	atomic_store(&cache.on, 1);
 }
 

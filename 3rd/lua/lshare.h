@@ -83,8 +83,8 @@ luaE_poolstring(const char *str, size_t l, unsigned h) {
 	}
 }
 
-/* Make the pool, once. */
-LUAI_FUNC void luaE_initpool(void);
+/* Make the pool, once: the names of the standard libraries, and these. */
+LUAI_FUNC void luaE_initpool(const char *const words[]);
 
 /* ---- lshare.c ---- */
 

@@ -178,12 +178,6 @@ luaE_dropstrings(TString **ts, size_t n) {
  * ---- strings common to all states ----
  */
 
-static int
-openlibs(lua_State *L) {
-	luaL_openlibs(L);
-	return 0;
-}
-
 /* Take every short string of a state that has just been made, while there's room. */
 static void
 collect(lua_State *L, TString **pool) {
@@ -204,6 +198,20 @@ collect(lua_State *L, TString **pool) {
 	}
 }
 
+static const char *const *extra; /* set before makepool runs */
+
+static int
+usewords(lua_State *L) {
+	luaL_openlibs(L);
+	lua_newtable(L);
+	for (int i = 0; extra && extra[i]; i++) {
+		lua_pushboolean(L, 1);
+		lua_setfield(L, 1, extra[i]);
+	}
+	collect(L, lua_touserdata(L, lua_upvalueindex(1)));
+	return 0;
+}
+
 static void
 makepool(void) {
 	TString **pool = calloc(POOLSIZE, sizeof(*pool));
@@ -212,17 +220,19 @@ makepool(void) {
 		free(pool);
 		return; /* every state then makes its own */
 	}
-	lua_pushcfunction(L, openlibs);
-	if (lua_pcall(L, 0, 0, 0) == LUA_OK)
-		collect(L, pool);
+	lua_pushlightuserdata(L, pool);
+	lua_pushcclosure(L, usewords, 1);
+	if (lua_pcall(L, 0, 0, 0) != LUA_OK)
+		lua_pop(L, 1); /* no memory: the pool holds less, perhaps nothing */
 	lua_close(L);
 	/* release: pairs with the acquire in luaE_poolstring */
 	atomic_store_explicit(&luaE_pool, pool, memory_order_release);
 }
 
 void
-luaE_initpool(void) {
+luaE_initpool(const char *const words[]) {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	extra = words;
 	pthread_once(&once, makepool);
 }
 

@@ -66,9 +66,9 @@ lret(lua_State *L) {
 
 /* Is this field of the module still the function that was shipped? Leaves it on the stack. */
 static bool
-stock(lua_State *L, struct vm *vm, const char *name, lua_CFunction f) {
+stock(lua_State *L, struct vm *vm, enum key key, lua_CFunction f) {
 	vm_push(L, vm, REF_SKYNET);
-	lua_getfield(L, -1, name);
+	lua_getkey(L, -1, vm->key[key]);
 	lua_remove(L, -2);
 	return lua_tocfunction(L, -1) == f;
 }
@@ -77,8 +77,8 @@ static int
 lretpack(lua_State *L) {
 	struct vm *vm = vm_of(L);
 	int top = lua_gettop(L);
-	bool ret = stock(L, vm, "ret", lret);
-	bool pack = stock(L, vm, "pack", luaseri_pack);
+	bool ret = stock(L, vm, KEY_RET, lret);
+	bool pack = stock(L, vm, KEY_PACK, luaseri_pack);
 	if (!ret || !pack) { /* somebody wraps them: go through the module */
 		lua_insert(L, 1);
 		lua_insert(L, 1); /* ret, pack, values */

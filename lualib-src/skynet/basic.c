@@ -4,6 +4,7 @@
  * The 17 functions that services and libraries may call directly. They neither block nor know
  * of coroutines; what does is module skynet.dispatch, in the other files of this folder.
  */
+#include "../builtin.h"
 #include "vm.h"
 
 #include "../block.h"
@@ -314,8 +315,8 @@ core_trace(lua_State *L) {
 	return 0;
 }
 
-LUAMOD_API int
-luaopen_skynet_core(lua_State *L) {
+int
+skynet_open_core(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{"send", lsend},
 		{"redirect", lredirect},
@@ -342,8 +343,8 @@ luaopen_skynet_core(lua_State *L) {
 	return 1;
 }
 
-LUAMOD_API int
-luaopen_skynet_dispatch(lua_State *L) {
+int
+skynet_open_dispatch(lua_State *L) {
 	luaL_checkversion(L);
 	vm_open(L);
 	lua_createtable(L, 0, 40);

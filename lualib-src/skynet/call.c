@@ -27,7 +27,7 @@ protocol(lua_State *L, struct vm *vm) {
 		           luaL_tolstring(L, ARG_PROTO, NULL));
 	lua_replace(L, ARG_PROTO);
 	lua_pop(L, 1);
-	lua_getfield(L, ARG_PROTO, "id");
+	lua_getkey(L, ARG_PROTO, vm->key[KEY_ID]);
 	int type = (int)lua_tointeger(L, -1);
 	lua_pop(L, 1);
 	return type;
@@ -35,9 +35,9 @@ protocol(lua_State *L, struct vm *vm) {
 
 /* Pack the arguments from ARG_FIRST on by the protocol's packer. */
 static void *
-pack_arguments(lua_State *L, size_t *sz, int *type) {
+pack_arguments(lua_State *L, struct vm *vm, size_t *sz, int *type) {
 	int top = lua_gettop(L);
-	lua_getfield(L, ARG_PROTO, "pack");
+	lua_getkey(L, ARG_PROTO, vm->key[KEY_PACK]);
 	if (lua_tocfunction(L, -1) == luaseri_pack) {
 		lua_settop(L, top);
 		*type |= PTYPE_TAG_DONTCOPY;
@@ -69,7 +69,7 @@ lsend(lua_State *L) {
 	struct target to = core_target(L, ARG_ADDR);
 	int type = protocol(L, vm);
 	size_t sz;
-	void *msg = pack_arguments(L, &sz, &type);
+	void *msg = pack_arguments(L, vm, &sz, &type);
 	return push_sent(L, core_send(vm, &to, 0, type, 0, msg, sz));
 }
 
@@ -153,7 +153,7 @@ answer_values(lua_State *L, int status, lua_KContext top) {
 	(void)status;
 	check_answer(L, top);
 	int at = (int)top + 2;
-	lua_getfield(L, ARG_PROTO, "unpack");
+	lua_getkey(L, ARG_PROTO, vm_of(L)->key[KEY_UNPACK]);
 	if (lua_tocfunction(L, -1) == luaseri_unpack && lua_islightuserdata(L, at)) {
 		int n = seri_unpack(L, lua_touserdata(L, at), (size_t)lua_tointeger(L, at + 1));
 		return n < 0 ? lua_error(L) : n;
@@ -180,7 +180,7 @@ lcall(lua_State *L) {
 	struct target to = core_target(L, ARG_ADDR);
 	int type = protocol(L, vm);
 	size_t sz;
-	void *msg = pack_arguments(L, &sz, &type);
+	void *msg = pack_arguments(L, vm, &sz, &type);
 	return request(L, vm, &to, type, msg, sz, answer_values);
 }
 

@@ -260,8 +260,7 @@ misused(lua_State *L, struct vm *vm, struct task *t, const char *format, const c
 static void
 suspended(lua_State *L, struct vm *vm, struct task *t, int nres) {
 	const char *command = nres > 0 ? lua_tostring(t->co, -nres) : NULL;
-	bool suspend = command && strcmp(command, "SUSPEND") == 0;
-	if (suspend || command == NULL) {
+	if (command == NULL || command == vm->suspend || strcmp(command, "SUSPEND") == 0) {
 		lua_pop(t->co, nres);
 		if (t->state == TASK_RUNNING)
 			t->state = TASK_PARKED;
@@ -592,7 +591,7 @@ on_error(struct vm *vm, const struct message *m) {
 static int
 unpack(lua_State *L, struct vm *vm, int class, const struct message *m) {
 	int top = lua_gettop(L);
-	lua_getfield(L, class, "unpack");
+	lua_getkey(L, class, vm->key[KEY_UNPACK]);
 	if (m->index == 0 && lua_tocfunction(L, -1) == luaseri_unpack) {
 		lua_pop(L, 1);
 		int n = seri_unpack(L, m->data, m->sz);
@@ -629,7 +628,7 @@ on_request(lua_State *L, struct vm *vm, const struct message *m) {
 		return;
 	}
 	int class = lua_gettop(L);
-	if (lua_getfield(L, class, "dispatch") == LUA_TNIL) {
+	if (lua_getkey(L, class, vm->key[KEY_DISPATCH]) == LUA_TNIL) {
 		lua_getfield(L, class, "name");
 		refuse(L, vm, m);
 		return;

@@ -301,8 +301,23 @@ vm_lookup(lua_State *L) {
 }
 
 static void
+make_keys(lua_State *L, struct vm *vm) {
+	static const char *const name[KEY_COUNT] = {
+		[KEY_ID] = "id",         [KEY_PACK] = "pack",
+		[KEY_UNPACK] = "unpack", [KEY_DISPATCH] = "dispatch",
+		[KEY_RET] = "ret",
+	};
+	for (int i = 0; i < KEY_COUNT; i++) {
+		lua_pushstring(L, name[i]);
+		vm->key[i] = lua_topointer(L, -1);
+		(void)luaL_ref(L, LUA_REGISTRYINDEX); /* keeps it; nobody asks for it again */
+	}
+}
+
+static void
 make_refs(lua_State *L, struct vm *vm) {
-	lua_pushliteral(L, "SUSPEND");
+	make_keys(L, vm);
+	vm->suspend = lua_pushliteral(L, "SUSPEND");
 	vm->ref[REF_SUSPEND] = luaL_ref(L, LUA_REGISTRYINDEX);
 	for (int i = REF_PROTO; i < REF_COUNT; i++) {
 		if (i < REF_STOCK)

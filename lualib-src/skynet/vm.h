@@ -112,6 +112,9 @@ enum ref {
 	REF_COUNT
 };
 
+/* Keys of tables that are read for every message, interned once. */
+enum key { KEY_ID, KEY_PACK, KEY_UNPACK, KEY_DISPATCH, KEY_RET, KEY_COUNT };
+
 /* The message being dispatched. A wrapper of dispatch_message may pass Lua values instead. */
 struct message {
 	int type;
@@ -156,7 +159,9 @@ struct vm {
 	bool direct;   /* the callback is the stock dispatcher */
 	bool tracing;  /* some protocol or task may be traced */
 	int ref[REF_COUNT];
-	void *trash[TRASH_MAX]; /* blocks to be freed when the message is done */
+	const void *key[KEY_COUNT]; /* for lua_getkey */
+	const void *suspend;        /* the text of REF_SUSPEND */
+	void *trash[TRASH_MAX];     /* blocks to be freed when the message is done */
 	int trashed;
 	bool unclaimed; /* the message is a request that no task has taken yet */
 	bool exiting;

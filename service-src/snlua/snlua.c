@@ -21,7 +21,6 @@
 #include <string.h>
 
 #define MEMORY_WARNING ((size_t)1024 * 1024 * 32)
-#define PARAM_KEY "snlua_param"
 
 static void *
 allocate(void *ud, void *ptr, size_t osize, size_t nsize) {
@@ -191,7 +190,7 @@ first_message(struct skynet_context *ctx, void *ud, int type, int session, uint3
 }
 
 int
-snlua_init(struct snlua *l, struct skynet_context *ctx, const char *param) {
+skynet_snlua_init(struct snlua *l, struct skynet_context *ctx, const char *param) {
 	l->ctx = ctx;
 	size_t sz = param ? strlen(param) : 0;
 	skynet_callback(ctx, l, first_message);
@@ -207,14 +206,98 @@ allocate_shared(void *ud, void *ptr, size_t osize, size_t nsize) {
 	return skynet_lalloc(ptr, osize, nsize);
 }
 
+/* Strings that every service has: each exists once in the process. */
+static const char *const common_words[] = {
+	"SUSPEND",
+	"id",
+	"name",
+	"pack",
+	"unpack",
+	"dispatch",
+	"trace",
+	"ret",
+	"retpack",
+	"response",
+	"ignoreret",
+	"context",
+	"lua",
+	"text",
+	"system",
+	"client",
+	"error",
+	"debug",
+	"socket",
+	"harbor",
+	"snax",
+	"queue",
+	"multicast",
+	"send",
+	"rawsend",
+	"call",
+	"rawcall",
+	"await",
+	"request",
+	"abandon",
+	"died",
+	"fork",
+	"timeout",
+	"sleep",
+	"wait",
+	"wakeup",
+	"kill",
+	"leave",
+	"tag",
+	"newtag",
+	"redirect",
+	"genid",
+	"command",
+	"intcommand",
+	"addresscommand",
+	"callback",
+	"tostring",
+	"packstring",
+	"trash",
+	"now",
+	"hpc",
+	"setup",
+	"queues",
+	"tracing",
+	"recheck",
+	"proto",
+	"raw",
+	"unknown_request",
+	"unknown_response",
+	"start",
+	"stop",
+	"resume",
+	"wrap",
+	"skynet",
+	"skynet.core",
+	"skynet.dispatch",
+	"skynet.require",
+	"skynet.profile",
+	"skynet.codecache",
+	"skynet.manager",
+	"skynet_context",
+	VM_HOOKS,
+	"memlimit",
+	"LUA_PATH",
+	"LUA_CPATH",
+	"LUA_SERVICE",
+	"LUA_PRELOAD",
+	"SERVICE_NAME",
+	"SERVICE_PATH",
+	NULL,
+};
+
 static void
 init_sharing(void) {
 	lua_setsharedalloc(allocate_shared);
-	luaL_initcodecache();
+	luaL_initcodecache(common_words);
 }
 
 struct snlua *
-snlua_create(void) {
+skynet_snlua_create(void) {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	pthread_once(&once, init_sharing);
 	struct snlua *l = skynet_calloc(1, sizeof(*l));
@@ -228,7 +311,7 @@ snlua_create(void) {
 }
 
 void
-snlua_release(struct snlua *l) {
+skynet_snlua_release(struct snlua *l) {
 	l->mem_limit = 0; /* closing may allocate */
 	lua_close(l->L);
 	skynet_free(l);
@@ -276,7 +359,7 @@ aim(struct snlua *l) {
 }
 
 void
-snlua_signal(struct snlua *l, int signal) {
+skynet_snlua_signal(struct snlua *l, int signal) {
 	skynet_error(l->ctx, "recv a signal %d", signal);
 	if (signal == 0) {
 		if (aim(l))
@@ -288,7 +371,7 @@ snlua_signal(struct snlua *l, int signal) {
 
 /* The watchdog found one message to take very long: tell what the service is doing. */
 void
-snlua_stuck(struct snlua *l) {
+skynet_snlua_stuck(struct snlua *l) {
 	if (aim(l))
 		lua_interrupt(l->L, log_traceback);
 }

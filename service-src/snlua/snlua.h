@@ -21,6 +21,14 @@ struct snlua {
 	atomic_uint target; /* epoch a signal 0 aims at */
 };
 
+/* ---- snlua.c: what the C service does; cservice/snlua.so has them as snlua_create, ... ---- */
+
+struct snlua *skynet_snlua_create(void);
+int skynet_snlua_init(struct snlua *l, struct skynet_context *ctx, const char *param);
+void skynet_snlua_release(struct snlua *l);
+void skynet_snlua_signal(struct snlua *l, int signal);
+void skynet_snlua_stuck(struct snlua *l);
+
 /* ---- profile.c ---- */
 
 /* Module skynet.profile; its first argument is the hooks, as light userdata. */

@@ -684,7 +684,7 @@ test_suite_threads(void) {
 int
 main(void) {
 	test_table(); /* states from before the cache was on ... */
-	luaL_initcodecache();
+	luaL_initcodecache(NULL);
 	test_table(); /* ... and after */
 	test_api();
 	test_refusals();

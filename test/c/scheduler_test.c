@@ -6,6 +6,7 @@
  * The services are of the test's own: a mailbox, and what to send on while it runs. The poller
  * is a futex. The watchdog isn't started: it would cover a lost wake-up up.
  */
+#include "clock.h"
 #include "futex.h"
 #include "mailbox.h"
 #include "scheduler.h"
@@ -103,15 +104,15 @@ begin(struct skynet_context *ctx) {
 		atomic_store(&twice, 1);
 }
 
-void
-service_run(struct skynet_context *ctx) {
+uint64_t
+service_run(struct skynet_context *ctx, uint64_t now) {
 	struct skynet_message m;
 	begin(ctx);
 	for (int n = 0; n < 16; n++) {
 		if (!mailbox_pop(&ctx->mailbox, &m)) {
 			atomic_store(&ctx->endless, false); /* from rest on another may run it */
 			if (mailbox_rest(&ctx->mailbox))
-				return;
+				return now;
 			begin(ctx);
 			continue;
 		}
@@ -122,6 +123,7 @@ service_run(struct skynet_context *ctx) {
 	}
 	atomic_store(&ctx->endless, false);
 	scheduler_ready(ctx);
+	return clock_ticks();
 }
 
 /* ---- the test ---- */

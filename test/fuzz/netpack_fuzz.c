@@ -102,7 +102,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	lua_State *L = luaL_newstate();
 	lua_pushnil(L);
-	lua_pushcfunction(L, luaopen_skynet_netpack);
+	lua_pushcfunction(L, skynet_open_netpack);
 	lua_call(L, 0, 1);
 	for (int i = 0; i < SOCKETS; i++)
 		stream[i].have = stream[i].seen = 0;

@@ -1,0 +1,76 @@
+/*
+ * Ways into tables for C code that handles every message: a field by a key that was interned
+ * once, and a walk that remembers its place instead of looking it up from the last key.
+ */
+#define lkey_c
+#define LUA_CORE
+
+#include "lua.h"
+
+#include "lapi.h"
+#include "lgc.h"
+#include "lobject.h"
+#include "lstate.h"
+#include "ltable.h"
+
+/* The value at a stack index; pseudo-indices aren't for these functions. */
+static const TValue *
+slot(lua_State *L, int idx) {
+	api_check(L, !(idx <= LUA_REGISTRYINDEX), "stack index expected");
+	return s2v(idx > 0 ? L->ci->func.p + idx : L->top.p + idx);
+}
+
+/*
+ * lua_getfield, with the key as lua_topointer gave it for a short string. The caller keeps that
+ * string alive.
+ */
+LUA_API int
+lua_getkey(lua_State *L, int idx, const void *key) {
+	const TValue *t = slot(L, idx);
+	if (l_likely(ttisanytable(t))) {
+		const TValue *v = luaH_getshortstr(hvalue(t), (TString *)key);
+		if (l_likely(!isempty(v) || hvalue(t)->metatable == NULL)) {
+			if (isempty(v))
+				setnilvalue(s2v(L->top.p));
+			else
+				setobj2s(L, L->top.p, v);
+			api_incr_top(L);
+			return ttype(s2v(L->top.p - 1));
+		}
+	}
+	return lua_getfield(L, idx, getstr((TString *)key));
+}
+
+/*
+ * lua_next, from a position: 0 at first, then as this function left it. The key isn't popped.
+ * What is assigned meanwhile may be met or not. The first n positions are the values of 1..n as
+ * far as the array part goes.
+ */
+LUA_API int
+lua_nextat(lua_State *L, int idx, unsigned *position) {
+	Table *t = hvalue(slot(L, idx));
+	unsigned asize = luaH_realasize(t);
+	unsigned i = *position;
+	for (; i < asize; i++) {
+		if (isempty(&t->array[i]))
+			continue;
+		setivalue(s2v(L->top.p), (lua_Integer)i + 1);
+		setobj2s(L, L->top.p + 1, &t->array[i]);
+		goto found;
+	}
+	for (; i - asize < (unsigned)sizenode(t); i++) {
+		Node *n = gnode(t, i - asize);
+		if (isempty(gval(n)))
+			continue;
+		getnodekey(L, s2v(L->top.p), n);
+		setobj2s(L, L->top.p + 1, gval(n));
+		goto found;
+	}
+	*position = i;
+	return 0;
+found:
+	*position = i + 1;
+	L->top.p += 2;
+	api_check(L, L->top.p <= L->ci->top.p, "stack overflow");
+	return 1;
+}

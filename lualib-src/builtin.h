@@ -1,0 +1,16 @@
+/*
+ * Modules that are part of the executable, where they are compiled together with Lua and the
+ * kernel: every message passes through them. skynet.so has them under their documented names.
+ */
+#ifndef skynet_lua_builtin_h
+#define skynet_lua_builtin_h
+
+#include <lua.h>
+
+int skynet_open_core(lua_State *L);
+int skynet_open_dispatch(lua_State *L);
+int skynet_open_socketdriver(lua_State *L);
+int skynet_open_netpack(lua_State *L);
+int skynet_open_cluster_core(lua_State *L);
+
+#endif
