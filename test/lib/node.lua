@@ -114,6 +114,26 @@ function node:signal(n)
 	return kit.kill(self.pid, n)
 end
 
+-- Does every thread of the process stand still?
+local function stopped(pid)
+	local list <close> = assert(io.popen(("cat /proc/%d/task/*/stat"):format(pid)))
+	for line in list:lines() do
+		if not line:find "^%d+ %b() T" then
+			return false
+		end
+	end
+	return true
+end
+
+--- Freeze it; returns when none of its threads runs any more: a signal takes its time.
+function node:freeze()
+	self:signal(19)
+	local deadline = kit.now() + LIMIT
+	repeat
+		assert(kit.now() < deadline, "the process doesn't stop")
+	until stopped(self.pid)
+end
+
 --- End it now, whatever it does.
 function node:kill()
 	if running[self] then
