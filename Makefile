@@ -132,9 +132,6 @@ $(PROFILE)/trained:
 	BENCH_SCALE=0.1 RUNS=1 ./test/bench/run
 	rm -rf $(OUT)
 	@touch $@
-ifeq ($(PGO),1)
-$(KERNEL_OBJS) $(BUILTIN_OBJS) $(OUT)/lua/liblua.a $(SO_OBJS): | $(PROFILE)/trained
-endif
 linux freebsd openbsd macosx: all
 update3rd:
 	$(MAKE) -C 3rd/lua headers
@@ -196,6 +193,12 @@ $(LPEG_STAMP): 3rd/lpeg/fetch 3rd/debian-source
 $(OUT)/luaclib/lpeg.so: $(LPEG_STAMP) $(LUA_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CC,3rd/lpeg/src)$(CC) -std=gnu11 -DNDEBUG -fPIC $(OPT) $(SHARED) -I$(LUA_INC) -o $@ 3rd/lpeg/src/lp*.c
+
+# nothing of the second stage, sources included, is made while the first is at work
+ifeq ($(PGO),1)
+$(LUA_STAMP) $(LPEG_STAMP) $(KERNEL_OBJS) $(BUILTIN_OBJS) $(OUT)/lua/liblua.a $(SO_OBJS): \
+	| $(PROFILE)/trained
+endif
 
 # ---- products: copied to where projects expect them, when they differ ----
 
