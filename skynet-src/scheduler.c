@@ -17,12 +17,14 @@
  *
  * The next slot belongs to its worker until that has run something for STALE ticks; then anyone
  * who searches may take it.
- * Filling it costs no wake-up as a rule, since the worker gets there itself at once. But a sender
- * that has run for long already, or whose last nudge is some time ago, wakes a sleeper, which
- * watches the slot until it's empty or stale. Nudges that turn out needless get rarer.
+ * Filling it costs no wake-up, since most senders end soon and the worker gets there itself. Some
+ * go on for long: they send and then compute. So each service has a record of how long it went
+ * on after it had made another one runnable (`lingers`: the longest, fading with each time it was
+ * shorter), and while workers sleep, what a lingering service wakes is queued for them at once.
  *
- * What none of this catches (a worker that left the poller to run something long, a nudge that
- * was saved) is found by the watchdog within about a millisecond: scheduler_rescue.
+ * What this doesn't catch (a service that lingers once in a hundred times, a worker that left
+ * the poller to run something long) is found by the watchdog within about a millisecond:
+ * scheduler_rescue.
  */
 #include "scheduler.h"
 
@@ -37,6 +39,7 @@
 #include "watchdog.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 
 #define NEXT_STREAK 32 /* services run from the next slot before the queue gets a turn */
@@ -49,9 +52,9 @@
 #define TICKS_US 1000
 #endif
 #define LOOK_TICKS (100 * TICKS_US)
-#define STALE (10 * TICKS_US)     /* a next slot this old may be taken by others */
-#define NUDGE_MIN (50 * TICKS_US) /* between two nudges of one worker */
-#define NUDGE_MAX (1000 * TICKS_US)
+#define STALE (10 * TICKS_US) /* a next slot this old may be taken by others */
+#define HANDOVER_GAP (50 * TICKS_US)
+#define LINGERS (15 * TICKS_US) /* a sender that goes on for longer lets others have the work */
 
 struct queue {
 	struct spinlock lock;
@@ -62,9 +65,8 @@ struct queue {
 struct worker {
 	_Atomic(struct skynet_context *) next;
 	_Atomic uint64_t began; /* when it took up what it does now */
-	_Atomic uint64_t nudge_gap;
-	uint64_t nudged;
-	bool polling;
+	uint64_t handed;        /* when it last woke another for what it made runnable */
+	uint64_t woke; /* when its service first made another runnable while workers slept, or 0 */
 	struct queue queue;
 	/* what it does, for the watchdog; relaxed: a diagnosis, not a decision */
 	atomic_uint version;
@@ -74,7 +76,6 @@ struct worker {
 	_Atomic uint64_t since; /* ticks when that message began */
 	atomic_uint signal;     /* futex: 1 when woken */
 	struct worker *parked_next;
-	struct skynet_context *stale; /* watchdog's: next slot at its last look */
 	uint64_t looked;
 	int streak;
 	int index;
@@ -216,17 +217,25 @@ notify(void) {
 	wake_worker();
 }
 
-/* Our next slot was filled while others sleep: does one have to look after it? */
-static void
-nudge(struct worker *w) {
-	if (w->polling || atomic_load_explicit(&S.searching, memory_order_relaxed) > 0)
-		return;
+/*
+ * While others sleep: would a service in the next slot wait too long for the one that runs here
+ * to end? Then it's somebody else's at once; but not too often, as a burst of wake-ups costs more
+ * than what they win.
+ */
+static bool
+hand_over(struct worker *w) {
+	const struct skynet_context *sender = service_running();
+	if (sender == NULL)
+		return false;
+	if (w->woke == 0)
+		w->woke = clock_ticks();
+	if (sender->lingers <= LINGERS)
+		return false;
 	uint64_t now = clock_ticks();
-	if (now - atomic_load_explicit(&w->began, memory_order_relaxed) < STALE &&
-	    now - w->nudged < atomic_load_explicit(&w->nudge_gap, memory_order_relaxed))
-		return;
-	w->nudged = now;
-	wake_worker();
+	if (now - w->handed < HANDOVER_GAP)
+		return false;
+	w->handed = now;
+	return true;
 }
 
 void
@@ -237,14 +246,29 @@ scheduler_ready(struct skynet_context *ctx) {
 		notify();
 		return;
 	}
+	if (atomic_load_explicit(&S.sleepers, memory_order_relaxed) > 0 && hand_over(w)) {
+		queue_push(&w->queue, ctx);
+		notify();
+		sched_yield(); /* a system may have put the woken one on our processor, behind us */
+		return;
+	}
 	/* acq_rel: whoever takes it from the slot sees the service as we left it */
 	struct skynet_context *old = atomic_exchange_explicit(&w->next, ctx, memory_order_acq_rel);
 	if (old) {
 		queue_push(&w->queue, old);
 		notify();
-	} else if (atomic_load_explicit(&S.sleepers, memory_order_relaxed) > 0) {
-		nudge(w);
 	}
+}
+
+void
+scheduler_batch_over(struct skynet_context *ctx, uint64_t now) {
+	struct worker *w = self;
+	if (w == NULL || w->woke == 0)
+		return;
+	uint64_t went_on = now > w->woke ? now - w->woke : 0;
+	uint64_t faded = ctx->lingers - ctx->lingers / 8;
+	ctx->lingers = went_on > faded ? went_on : faded;
+	w->woke = 0;
 }
 
 bool
@@ -302,58 +326,28 @@ steal_queued(struct worker *w) {
 	return ctx;
 }
 
-/* Take a next slot that its worker doesn't get to. `young`: there's one that may become stale. */
+/* Take a next slot that its worker doesn't get to. */
 static struct skynet_context *
-steal_next(struct worker *w, uint64_t now, bool *young) {
+steal_next(struct worker *w) {
+	uint64_t now = clock_ticks();
 	for (int i = 1; i < S.workers; i++) {
 		struct worker *victim = &S.worker[(w->index + i) % S.workers];
 		if (atomic_load_explicit(&victim->next, memory_order_relaxed) == NULL)
 			continue;
 		uint64_t began = atomic_load_explicit(&victim->began, memory_order_relaxed);
-		if ((int64_t)(now - began) < STALE) {
-			*young = true;
+		if ((int64_t)(now - began) < STALE)
 			continue;
-		}
 		struct skynet_context *ctx = take_next(victim);
-		if (ctx) {
-			atomic_store_explicit(&victim->nudge_gap, NUDGE_MIN, memory_order_relaxed);
-			return ctx;
-		}
-	}
-	return NULL;
-}
-
-/* A watch that ended without a theft: who nudges us may do so more rarely. */
-static void
-calm_down(struct worker *w) {
-	for (int i = 1; i < S.workers; i++) {
-		struct worker *other = &S.worker[(w->index + i) % S.workers];
-		uint64_t gap = atomic_load_explicit(&other->nudge_gap, memory_order_relaxed);
-		if (gap < NUDGE_MAX)
-			atomic_store_explicit(&other->nudge_gap, gap * 2, memory_order_relaxed);
-	}
-}
-
-/* Work of others. Watches young next slots for a moment. */
-static struct skynet_context *
-steal(struct worker *w) {
-	uint64_t begin = clock_ticks();
-	bool watched = false;
-	for (uint64_t now = begin; now - begin < STALE + STALE / 2; now = clock_ticks()) {
-		bool young = false;
-		struct skynet_context *ctx = steal_queued(w);
-		if (ctx == NULL)
-			ctx = steal_next(w, now, &young);
 		if (ctx)
 			return ctx;
-		if (!young)
-			break;
-		watched = true;
-		atomic_pause_();
 	}
-	if (watched)
-		calm_down(w);
 	return NULL;
+}
+
+static struct skynet_context *
+steal(struct worker *w) {
+	struct skynet_context *ctx = steal_queued(w);
+	return ctx ? ctx : steal_next(w);
 }
 
 /* Look at the poller, unless somebody waits in it, and at the timers. */
@@ -368,9 +362,7 @@ look_around(struct worker *w, uint64_t now) {
 	if (S.dedicated > 0 || atomic_load_explicit(&S.role, memory_order_relaxed))
 		return;
 	if (atomic_exchange_explicit(&S.role, 1, memory_order_acquire) == 0) {
-		w->polling = true;
 		S.poller.wait(0, 0);
-		w->polling = false;
 		atomic_store_explicit(&S.role, 0, memory_order_release);
 	}
 }
@@ -399,12 +391,10 @@ wait_in_role(struct worker *w) {
 	announce();
 	if (!work_available() && !atomic_load(&S.quit)) {
 		int64_t timeout = timer_wait_ns();
-		w->polling = true;
 		if (S.dedicated == 0)
 			S.poller.wait(0, timeout);
 		else if (atomic_load_explicit(&w->signal, memory_order_acquire) == 0)
 			futex_wait(&w->signal, 0, timeout);
-		w->polling = false;
 	}
 	atomic_fetch_add(&S.searching, 1);
 	withdraw();
@@ -576,16 +566,15 @@ scheduler_inspect(int worker, struct worker_state *state) {
 	return true;
 }
 
-/* A service that sat in a next slot since the last look goes where others can take it. */
+/* A service in the next slot of a worker that's at something long goes where others take it. */
 static bool
 rescue_next(struct worker *w) {
-	struct skynet_context *ctx = atomic_load_explicit(&w->next, memory_order_relaxed);
-	if (ctx == NULL || ctx != w->stale) {
-		w->stale = ctx;
+	if (atomic_load_explicit(&w->next, memory_order_relaxed) == NULL)
 		return false;
-	}
-	w->stale = NULL;
-	ctx = atomic_exchange_explicit(&w->next, NULL, memory_order_acq_rel);
+	uint64_t began = atomic_load_explicit(&w->began, memory_order_relaxed);
+	if ((int64_t)(clock_ticks() - began) < STALE)
+		return false;
+	struct skynet_context *ctx = take_next(w);
 	if (ctx)
 		queue_push(&S.injected, ctx);
 	return ctx != NULL;
@@ -623,10 +612,8 @@ scheduler_init(int workers, int dedicated, const struct poller *poller) {
 	S.workers = workers;
 	S.dedicated = dedicated;
 	S.poller = *poller;
-	for (int i = 0; i < workers; i++) {
+	for (int i = 0; i < workers; i++)
 		S.worker[i].index = i;
-		atomic_init(&S.worker[i].nudge_gap, NUDGE_MIN);
-	}
 	return 0;
 }
 

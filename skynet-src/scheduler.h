@@ -29,6 +29,10 @@ void scheduler_join(void);
 /* A service has become runnable, and nobody else knows. Any thread. */
 void scheduler_ready(struct skynet_context *ctx);
 
+/* On the worker that runs it: a service is done with its messages for now; the scheduler learns
+   how long it went on after it had woken others. */
+void scheduler_batch_over(struct skynet_context *ctx, uint64_t now);
+
 /* Is something else waiting for this worker? */
 bool scheduler_pressed(void);
 

@@ -31,6 +31,7 @@ struct skynet_context {
 	bool uncounted;         /* doesn't keep the process alive */
 	char result[32];        /* of the last command */
 	uint64_t message_ticks; /* when the current message began */
+	uint64_t lingers;       /* ticks it goes on after waking others: see scheduler.c */
 
 	/* written by the running worker, read by anybody: relaxed, statistics only */
 	_Atomic uint64_t cpu_ticks;

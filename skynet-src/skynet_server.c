@@ -377,6 +377,7 @@ service_run(struct skynet_context *ctx, uint64_t begin) {
 	if (here.ndeferred)
 		run_deferred();
 	account_end(&ctx->charge);
+	scheduler_batch_over(ctx, now);
 	here.running = NULL;
 	ctx->message_ticks = 0;
 	if (ctx->profile)

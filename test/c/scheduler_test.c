@@ -30,7 +30,12 @@
 static struct skynet_context *service[SERVICES];
 static atomic_long sent, received;
 static atomic_uint poll_word;
-static atomic_int twice; /* a service ran on two workers at once */
+static atomic_int twice;      /* a service ran on two workers at once */
+static atomic_long passed_on; /* messages that a service waited for, still running */
+static _Thread_local struct skynet_context *running;
+
+#define LINGER 1000 /* a message's session: pass it on, and go on until it has been handled */
+#define LINGERED 1001
 
 /* ---- what the scheduler needs of the kernel ---- */
 
@@ -104,23 +109,58 @@ begin(struct skynet_context *ctx) {
 		atomic_store(&twice, 1);
 }
 
+struct skynet_context *
+service_running(void) {
+	return running;
+}
+
+/* Its worker doesn't get to what it wakes: another one has to. */
+static void
+linger(struct skynet_context *ctx) {
+	long before = atomic_load(&passed_on);
+	time_t limit = time(NULL) + LIMIT;
+	ctx->lingers = UINT32_MAX;
+	post(1, LINGERED, 0);
+	while (atomic_load(&passed_on) == before && time(NULL) <= limit)
+		atomic_load(&twice);
+}
+
+static void
+handle(struct skynet_context *ctx, const struct skynet_message *m) {
+	uint64_t r = m->source;
+	if (m->session == LINGER)
+		linger(ctx);
+	else if (m->session == LINGERED)
+		atomic_fetch_add(&passed_on, 1);
+	else if (m->session > 0)
+		post((uint32_t)tap_random(&r), m->session - 1, (uint32_t)(r >> 32));
+	atomic_fetch_add(&received, 1); /* last: until then what it sends on counts as on its way */
+}
+
+static void
+batch_over(struct skynet_context *ctx) {
+	scheduler_batch_over(ctx, clock_ticks());
+	running = NULL;
+}
+
 uint64_t
 service_run(struct skynet_context *ctx, uint64_t now) {
 	struct skynet_message m;
 	begin(ctx);
+	running = ctx;
 	for (int n = 0; n < 16; n++) {
 		if (!mailbox_pop(&ctx->mailbox, &m)) {
+			batch_over(ctx);
 			atomic_store(&ctx->endless, false); /* from rest on another may run it */
 			if (mailbox_rest(&ctx->mailbox))
 				return now;
 			begin(ctx);
+			running = ctx;
 			continue;
 		}
-		atomic_fetch_add(&received, 1);
-		uint64_t r = m.source;
-		if (m.session > 0)
-			post((uint32_t)tap_random(&r), m.session - 1, (uint32_t)(r >> 32));
+		handle(ctx, &m);
 	}
+	batch_over(ctx);
 	atomic_store(&ctx->endless, false);
 	scheduler_ready(ctx);
 	return clock_ticks();
@@ -177,6 +217,19 @@ floods(uint64_t *seed) {
 	return all_arrived();
 }
 
+/* Each time long enough after the last that a handover isn't one too many. */
+static bool
+lingerers(void) {
+	for (int i = 0; i < 300; i++) {
+		long before = atomic_load(&passed_on);
+		post(0, LINGER, 0);
+		if (!all_arrived() || atomic_load(&passed_on) == before)
+			return false;
+		usleep(1000);
+	}
+	return true;
+}
+
 static void
 make_services(void) {
 	for (int i = 0; i < SERVICES; i++) {
@@ -198,6 +251,8 @@ with_workers(int workers, uint64_t seed) {
 	ok(one_by_one(&seed), "messages to sleeping workers all arrive");
 	ok(floods(&seed), "messages of three flooding threads all arrive");
 	ok(one_by_one(&seed), "and again one by one, after the flood");
+	if (workers > 1)
+		ok(lingerers(), "what a service wakes that goes on for long is run by another worker");
 	ok(atomic_load(&twice) == 0, "no service ran on two workers at once");
 	printf("# %ld messages\n", atomic_load(&sent));
 	fflush(stdout);
