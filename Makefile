@@ -2,6 +2,7 @@
 # make demo        build, and show two nodes that form a cluster (KEEP=1: leave them running)
 # make test        build, and run every test (T=pattern: only matching files)
 # make fuzz        fuzz every parser of network bytes (SECONDS=10 each, F=pattern)
+# make stress      a cluster under random load, killed and frozen, and laws (SECONDS=30, SEED=n)
 # make bench       build, and measure (B=name: only that program)
 # make deps        install what is missing (Debian packages)
 # make install / uninstall     PREFIX=/usr/local DESTDIR=
@@ -121,7 +122,7 @@ CLIB_SO := $(CLIBS:%=$(OUT)/luaclib/%.so)
 PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
 	$(CLIBS:%=$(LUA_CLIB_PATH)/%.so)
 
-.PHONY: all help linux freebsd openbsd macosx demo test fuzz bench deps install uninstall clean distclean \
+.PHONY: all help linux freebsd openbsd macosx demo test fuzz stress bench deps install uninstall clean distclean \
 	cleanall format lint publish bench-tools update3rd FORCE
 .DELETE_ON_ERROR:
 
@@ -266,7 +267,14 @@ $(OUT)/test/c/bin/lua_hard_test: test/c/lua_share_test.c $(OUT)/lua-hard/liblua.
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(HARD) -DHARD -I$(LUA_INC) -o $@ $< \
 		-Wl,--whole-archive $(OUT)/lua-hard/liblua.a -Wl,--no-whole-archive -Wl,-E $(LIBS)
 
-SECONDS ?= 10
+# nodes full of actors that do things at random, and laws that must hold: see test/stress/driver.lua
+stress: SECONDS ?= 30
+stress:
+	$(MAKE) all
+	$(MAKE) test-modules
+	./test/stress/run $(SECONDS) $(SEED)
+
+fuzz: SECONDS ?= 10
 fuzz:
 	./tools/deps clang libclang-rt-dev
 	$(MAKE) all

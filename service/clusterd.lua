@@ -73,7 +73,7 @@ local function get_sender(name)
 	end
 	if n.attempt then
 		while n.attempt do
-			table.insert(n.attempt, coroutine.running())
+			n.attempt[#n.attempt + 1] = coroutine.running()
 			skynet.wait()
 		end
 		assert(n.live or n.address == false)

@@ -114,7 +114,7 @@ function dial_link()
 		return true
 	end
 	if link.dialling then
-		table.insert(waiting_for_dial, coroutine.running())
+		waiting_for_dial[#waiting_for_dial + 1] = coroutine.running()
 		skynet.wait()
 		return link.fd ~= nil
 	end

@@ -13,8 +13,9 @@ local string = string
 local services = {} -- handle -> launch text
 local launched_as, launches = {}, 0 -- handle -> its number in the order of launches
 local pending = {} -- handle -> response closure of who asked
-local requests = {} -- handle -> { source, session } of that request
+local requests = {} -- handle -> { source, session, began =, named = } of that request
 local slow_start = 3000 -- cs until a silent start is worth a word
+local watching = false
 
 local command = {}
 local NORET = {}
@@ -99,14 +100,32 @@ function command.REMOVE(_, handle, kill)
 	return NORET
 end
 
--- A Lua service may take its time; a word in the log tells what a caller waits for.
-local function watch_start(handle, text)
-	skynet.timeout(slow_start, function()
-		if pending[handle] then
+-- A Lua service may take its time; a word in the log tells what a caller waits for. One timer
+-- serves all launches: it's set while some are pending, for the oldest that wasn't named yet.
+local function name_slow_starts()
+	local now, soonest = skynet.now(), nil
+	for handle in pairs(pending) do
+		local request = requests[handle]
+		local left = request and not request.named and request.began + slow_start - now
+		if left and left <= 0 then
+			request.named = true
 			skynet.error(("%s %s has not finished its start after %d seconds"):format(
-				address_of(handle), text, slow_start // 100))
+				address_of(handle), services[handle], slow_start // 100))
+		elseif left then
+			soonest = math.min(soonest or left, left)
 		end
-	end)
+	end
+	watching = soonest ~= nil
+	if watching then
+		skynet.timeout(soonest, name_slow_starts)
+	end
+end
+
+local function watch_start()
+	if not watching then
+		watching = true
+		skynet.timeout(slow_start, name_slow_starts)
+	end
 end
 
 local function launch(module, ...)
@@ -124,8 +143,8 @@ local function launch(module, ...)
 	launches = launches + 1
 	launched_as[handle] = launches
 	pending[handle] = response
-	requests[handle] = { source, session }
-	watch_start(handle, text)
+	requests[handle] = { source, session, began = skynet.now() }
+	watch_start()
 	return handle
 end
 
