@@ -430,7 +430,20 @@ function skynet.mqlen()
 	return c.intcommand("STAT", "mqlen")
 end
 
---- A statistic of this service: mqlen, cpu (seconds), time (seconds), message, endless.
+--- Limit how many messages may wait in this service's mailbox. At the limit a call to it fails at
+--- once, and a plain message is refused (`skynet.send` returns false) or, with "drop", vanishes.
+--- Responses, errors, socket data, system and debug messages always get in. `stat` of the debug console
+--- shows the limit and how many messages were turned away; the log tells, too.
+---@param n integer  messages, up to 65535; 0: no limit (the default)
+---@param action "reject"|"drop"|nil  reject by default
+function skynet.mqlimit(n, action)
+	assert(action == nil or action == "reject" or action == "drop", "the action is reject or drop")
+	assert(math.type(n) == "integer" and n >= 0 and n <= 65535, "the limit is a number of messages, 0 to 65535")
+	c.command("MQLIMIT", action == "drop" and n .. " drop" or tostring(n))
+end
+
+--- A statistic of this service: mqlen, cpu (seconds), time (seconds), message, endless, mqlimit,
+--- turned (messages turned away at that limit).
 ---@param what string
 ---@return number
 function skynet.stat(what)

@@ -195,12 +195,29 @@ cmd_stat(struct skynet_context *ctx, const char *param) {
 			snprintf(out, sz, "%lf", seconds(clock_ticks() - ctx->message_ticks));
 		else
 			snprintf(out, sz, "0");
+	} else if (strcmp(param, "mqlimit") == 0) {
+		snprintf(out, sz, "%u", (unsigned)atomic_load(&ctx->mailbox.limit));
+	} else if (strcmp(param, "turned") == 0) {
+		snprintf(out, sz, "%llu", (unsigned long long)atomic_load(&ctx->turned));
 	} else if (strcmp(param, "message") == 0) {
 		snprintf(out, sz, "%llu", (unsigned long long)atomic_load(&ctx->messages));
 	} else {
 		out[0] = '\0';
 	}
 	return out;
+}
+
+/* "N" or "N drop": how many messages may wait. NULL when that makes no sense. */
+static const char *
+cmd_mqlimit(struct skynet_context *ctx, const char *param) {
+	char *end;
+	long n = strtol(param, &end, 10);
+	bool drops = strcmp(end, " drop") == 0;
+	if (n < 0 || n > MAILBOX_LIMIT_MAX || end == param || (*end != '\0' && !drops))
+		return NULL;
+	atomic_store(&ctx->drops, drops);
+	atomic_store(&ctx->mailbox.limit, (uint32_t)n);
+	return "";
 }
 
 static const char *
@@ -259,6 +276,7 @@ static const struct {
 	{"ABORT", cmd_abort, true},      {"MONITOR", cmd_monitor, true},
 	{"STAT", cmd_stat, false},       {"LOGON", cmd_logon, false},
 	{"LOGOFF", cmd_logoff, false},   {"SIGNAL", cmd_signal, false},
+	{"MQLIMIT", cmd_mqlimit, false},
 };
 
 const char *

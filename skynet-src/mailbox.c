@@ -9,8 +9,15 @@
 void
 mailbox_init(struct mailbox *m) {
 	atomic_init(&m->head, 0);
+	atomic_init(&m->limit, 0);
 	m->first = NULL;
-	m->count = 0;
+	atomic_init(&m->count, 0);
+}
+
+/* One writer, hence no read-modify-write. */
+static void
+set_count(struct mailbox *m, int count) {
+	atomic_store_explicit(&m->count, count, memory_order_relaxed);
 }
 
 bool
@@ -58,7 +65,7 @@ refill(struct mailbox *m) {
 		count++;
 	}
 	m->first = list;
-	m->count = count;
+	set_count(m, count);
 	return list != NULL;
 }
 
@@ -68,7 +75,7 @@ mailbox_pop(struct mailbox *m, struct skynet_message *msg) {
 		return false;
 	struct mailbox_node *n = m->first;
 	m->first = n->next;
-	m->count--;
+	set_count(m, atomic_load_explicit(&m->count, memory_order_relaxed) - 1);
 	*msg = n->msg;
 	skynet_free(n);
 	return true;
@@ -85,5 +92,12 @@ mailbox_rest(struct mailbox *m) {
 int
 mailbox_length(struct mailbox *m) {
 	uint64_t head = atomic_load_explicit(&m->head, memory_order_relaxed);
-	return m->count + (head == MAILBOX_IDLE ? 0 : (int)(head >> DEPTH_SHIFT));
+	return atomic_load_explicit(&m->count, memory_order_relaxed) +
+	       (head == MAILBOX_IDLE ? 0 : (int)(head >> DEPTH_SHIFT));
+}
+
+bool
+mailbox_full(struct mailbox *m) {
+	uint32_t limit = atomic_load_explicit(&m->limit, memory_order_relaxed);
+	return limit > 0 && mailbox_length(m) >= (int)limit;
 }

@@ -28,11 +28,14 @@ struct mailbox_node {
 };
 
 struct mailbox {
-	_Atomic uint64_t head; /* senders: depth << 48 | top node, or MAILBOX_IDLE */
-	char pad[56];
+	_Atomic uint64_t head;  /* senders: depth << 48 | top node, or MAILBOX_IDLE */
+	_Atomic uint32_t limit; /* messages that may wait; 0: any number. Its owner keeps to it */
+	char pad[52];
 	struct mailbox_node *first; /* receiver's list */
-	int count;
+	atomic_int count;           /* ... its length: the receiver writes it */
 };
+
+#define MAILBOX_LIMIT_MAX 65535 /* senders count no further */
 
 /* A mailbox whose owner holds it: not idle, not scheduled. */
 void mailbox_init(struct mailbox *m);
@@ -48,6 +51,9 @@ bool mailbox_pop(struct mailbox *m, struct skynet_message *msg);
 
 /* Receiver only: go idle. False when messages came in between: the receiver goes on. */
 bool mailbox_rest(struct mailbox *m);
+
+/* Any thread, inside an epoch section: does it hold as many messages as its limit allows? */
+bool mailbox_full(struct mailbox *m);
 
 /* Messages waiting; exact for the receiver, a snapshot for others. */
 int mailbox_length(struct mailbox *m);

@@ -41,6 +41,8 @@ struct skynet_context {
 	atomic_int refs;
 	atomic_bool retired;
 	atomic_bool endless;
+	atomic_bool drops;       /* at its mailbox's limit messages vanish; else the sender is told */
+	_Atomic uint64_t turned; /* messages turned away at that limit */
 	_Atomic(FILE *) logfile;
 };
 

@@ -54,7 +54,8 @@ uint32_t skynet_queryname(struct skynet_context *context, const char *name);
 
 /*
  * Send a message. `source` 0 means the service itself. Returns the session, -1 when the
- * destination doesn't exist, -2 when the message is too large.
+ * destination doesn't exist, -2 when the message is too large,
+ * -3 when its mailbox is full and rejects (a limit that the service has set itself).
  */
 int skynet_send(struct skynet_context *context, uint32_t source, uint32_t destination, int type,
                 int session, void *msg, size_t sz);

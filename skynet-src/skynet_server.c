@@ -404,10 +404,51 @@ service_run(struct skynet_context *ctx, uint64_t begin) {
  * ---- sending ----
  */
 
+/* Is it for a limit to keep out? Not what ends a wait, nor what has a flow control of its own. */
+static bool
+may_be_turned_away(int type) {
+	switch (type) {
+	case PTYPE_RESPONSE:
+	case PTYPE_ERROR:
+	case PTYPE_SYSTEM:
+	case PTYPE_HARBOR:
+	case PTYPE_SOCKET:
+	case PTYPE_RESERVED_DEBUG:
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* The mailbox is full. Returns -3, or 0 when the message was dropped (its caller is told). */
+static int
+turn_away(struct skynet_context *ctx, struct skynet_message *msg) {
+	uint64_t n = atomic_fetch_add_explicit(&ctx->turned, 1, memory_order_relaxed) + 1;
+	bool drops = atomic_load_explicit(&ctx->drops, memory_order_relaxed);
+	if ((n & (n - 1)) == 0) /* a flood isn't worth a line each */
+		skynet_error(NULL, "error: The mailbox of :%08x is full (%u messages): %llu %s so far",
+		             ctx->handle,
+		             (unsigned)atomic_load_explicit(&ctx->mailbox.limit, memory_order_relaxed),
+		             (unsigned long long)n, drops ? "dropped" : "rejected");
+	if (!drops)
+		return -3;
+	int session = msg->session;
+	uint32_t source = msg->source;
+	message_free(msg);
+	if (session != 0 && source != 0)
+		(void)skynet_send(NULL, ctx->handle, source, PTYPE_ERROR, session, NULL, 0);
+	return 0;
+}
+
 int
 skynet_context_push(uint32_t handle, struct skynet_message *message) {
 	epoch_enter();
 	struct skynet_context *ctx = handle ? skynet_handle_peek(handle) : NULL;
+	if (ctx && mailbox_full(&ctx->mailbox) && may_be_turned_away(message_type(message))) {
+		int r = turn_away(ctx, message);
+		epoch_leave();
+		return r;
+	}
 	if (ctx) {
 		skynet_account(-(ptrdiff_t)sizeof(struct mailbox_node));
 		if (mailbox_push(&ctx->mailbox, message))
@@ -507,9 +548,10 @@ skynet_send(struct skynet_context *context, uint32_t source, uint32_t destinatio
 		return send_remote(source, NULL, destination, type, session, data, sz);
 	struct skynet_message m = {source, session, data,
 	                           sz | (size_t)(type & 0xff) << MESSAGE_TYPE_SHIFT};
-	if (skynet_context_push(destination, &m) != 0) {
+	int pushed = skynet_context_push(destination, &m);
+	if (pushed != 0) {
 		skynet_free(data);
-		return -1;
+		return pushed;
 	}
 	return session;
 }

@@ -88,7 +88,7 @@ send_message(lua_State *L, uint32_t source, int index) {
 	size_t sz;
 	void *msg = core_payload(L, index + 2, &sz, &flags);
 	session = core_send(vm, &to, source, flags, session, msg, sz);
-	if (session == -2) {
+	if (session < -1) {
 		lua_pushboolean(L, 0);
 		return 1;
 	}

@@ -52,7 +52,7 @@ pack_arguments(lua_State *L, struct vm *vm, size_t *sz, int *type) {
 
 static int
 push_sent(lua_State *L, int session) {
-	if (session == -2) {
+	if (session < -1) {
 		lua_pushboolean(L, 0);
 		return 1;
 	}
@@ -101,10 +101,13 @@ static int
 invalid_address(lua_State *L, const struct target *to, int sent) {
 	if (sent == -2)
 		return luaL_error(L, "call failed: the message is too large");
-	if (to->name)
-		return luaL_error(L, "call to invalid address %s", to->name);
 	char text[16];
 	snprintf(text, sizeof(text), ":%08x", to->handle);
+	if (sent == -3)
+		return luaL_error(L, "call failed: the mailbox of %s is full",
+		                  to->name ? to->name : text);
+	if (to->name)
+		return luaL_error(L, "call to invalid address %s", to->name);
 	return luaL_error(L, "call to invalid address %s", text);
 }
 

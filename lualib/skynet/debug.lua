@@ -59,12 +59,17 @@ local function make_commands(skynet, export)
 	end
 
 	function command.STAT()
-		skynet.retpack {
+		local stat = {
 			task = skynet.task(),
 			mqlen = skynet.stat "mqlen",
 			cpu = skynet.stat "cpu",
 			message = skynet.stat "message",
 		}
+		local limit = skynet.stat "mqlimit"
+		if limit > 0 then
+			stat.mqlimit, stat.turned = limit, skynet.stat "turned"
+		end
+		skynet.retpack(stat)
 	end
 
 	function command.KILLTASK(threadname)
