@@ -449,6 +449,15 @@ lnodelay(lua_State *L) {
 	return 0;
 }
 
+/* sendlimit(id, bytes): see skynet_socket.h */
+static int
+lsendlimit(lua_State *L) {
+	lua_Integer bytes = luaL_checkinteger(L, 2);
+	luaL_argcheck(L, bytes >= 0, 2, "a limit is a number of bytes; 0 is none");
+	skynet_socket_sendlimit(context(L), check_id(L), bytes);
+	return 0;
+}
+
 /* keepalive(id, idle, interval, count, timeout_ms): see skynet_socket.h */
 static int
 lkeepalive(lua_State *L) {
@@ -669,7 +678,7 @@ field(lua_State *L, const char *name, uint64_t v) {
 static void
 push_info(lua_State *L, const struct socket_info *si) {
 	static const char *const names[] = {"UNKNOWN", "LISTEN", "TCP", "UDP", "BIND", "CLOSING"};
-	lua_createtable(L, 0, 11);
+	lua_createtable(L, 0, 12);
 	field(L, "id", (uint64_t)si->id);
 	field(L, "address", si->opaque);
 	lua_pushstring(L, names[si->type]);
@@ -684,6 +693,9 @@ push_info(lua_State *L, const struct socket_info *si) {
 	field(L, "read", si->read);
 	field(L, "write", si->write);
 	field(L, "wbuffer", (uint64_t)si->wbuffer);
+	int64_t limit = skynet_socket_limit(si->id);
+	if (limit > 0)
+		field(L, "wlimit", (uint64_t)limit);
 	field(L, "rtime", si->rtime);
 	field(L, "wtime", si->wtime);
 	lua_pushboolean(L, si->reading);
@@ -737,6 +749,7 @@ skynet_open_socketdriver(lua_State *L) {
 		{"start", lstart},
 		{"pause", lpause},
 		{"nodelay", lnodelay},
+		{"sendlimit", lsendlimit},
 		{"keepalive", lkeepalive},
 		{"udp", ludp},
 		{"udp_connect", ludp_connect},

@@ -27,7 +27,11 @@
 #define FLUSH_EARLY (64 * 1024)
 #define MAX_SOCKETS (1024 * 1024)
 
-static struct { int pollers; } P;
+static struct {
+	int pollers;
+	int64_t limit; /* bytes that may wait in a new socket's send buffer */
+	int linger;    /* seconds a closed socket's peer may take nothing of what's left */
+} P;
 
 static _Thread_local struct {
 	int id[MAX_DIRTY];
@@ -44,6 +48,8 @@ new_socket(struct skynet_context *ctx) {
 	struct sock *s = table_new(owner_of(ctx));
 	if (s)
 		s->poller = (uint8_t)(s->id % P.pollers);
+	if (s)
+		s->limit = P.limit;
 	return s;
 }
 
@@ -141,6 +147,8 @@ send_buffer(struct socket_sendbuffer *b, bool low) {
 			io_flush(s);
 		else if (s->writing && s->pending >= s->warn)
 			io_flush(s); /* has the warning told */
+		else
+			(void)io_overfull(s);
 	}
 	table_put(s);
 	return refused < 0 ? -1 : 0;
@@ -361,6 +369,27 @@ skynet_socket_keepalive(struct skynet_context *ctx, int id, int idle, int interv
 	table_put(s);
 }
 
+void
+skynet_socket_sendlimit(struct skynet_context *ctx, int id, int64_t bytes) {
+	struct sock *s = table_get(id);
+	(void)ctx;
+	if (s == NULL)
+		return;
+	s->limit = bytes;
+	(void)io_overfull(s);
+	table_put(s);
+}
+
+int64_t
+skynet_socket_limit(int id) {
+	struct sock *s = table_get(id);
+	if (s == NULL)
+		return 0;
+	int64_t limit = s->limit;
+	table_put(s);
+	return limit;
+}
+
 /* End a socket; `now` drops what wasn't sent. The owner hears of it unless it knows. */
 static void
 end_socket(int id, bool now, bool tell) {
@@ -376,6 +405,8 @@ end_socket(int id, bool now, bool tell) {
 	} else {
 		s->closing = true;
 		s->reading = false;
+		/* nobody is told any more when the peer takes nothing: the system gives it up */
+		set_option(s->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, P.linger * 1000);
 		(void)io_watch(s);
 		if (!s->dirty)
 			io_flush(s);
@@ -653,6 +684,8 @@ skynet_socket_info(void) {
 int
 skynet_socket_setup(int pollers) {
 	P.pollers = pollers;
+	P.limit = (int64_t)config_integer("socket_sendlimit", 0) * 1024;
+	P.linger = config_integer("socket_linger", 60);
 	int max = config_integer("max_socket", MAX_SOCKETS);
 	table_init(max > 0 ? max : MAX_SOCKETS);
 	skynet_on_retire(owner_ended);

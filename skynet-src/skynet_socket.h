@@ -58,6 +58,10 @@ void skynet_socket_shutdown(struct skynet_context *ctx, int id);
 void skynet_socket_start(struct skynet_context *ctx, int id);
 void skynet_socket_pause(struct skynet_context *ctx, int id);
 void skynet_socket_nodelay(struct skynet_context *ctx, int id);
+/* More than that waiting to be sent is an error of the socket, which is closed; 0: no limit. What
+   a listener accepts inherits its limit. */
+void skynet_socket_sendlimit(struct skynet_context *ctx, int id, int64_t bytes);
+int64_t skynet_socket_limit(int id); /* what was set; struct socket_info can't grow */
 /*
  * Find a dead peer: probe after `idle` seconds of silence every `interval`, give up after `count`
  * probes, or when data stays unacknowledged for `timeout_ms`. 0 keeps the system's value.

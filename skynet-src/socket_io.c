@@ -64,7 +64,7 @@ deliver(uint32_t owner, struct skynet_socket_message *m, size_t sz) {
 
 static void
 event(uint32_t owner, int id, int type, int ud, char *buffer, const char *text) {
-	size_t n = text ? strnlen(text, TEXT_MAX) : 0;
+	size_t n = text ? strlen(text) : 0;
 	struct skynet_socket_message *m = skynet_malloc(sizeof(*m) + n);
 	m->type = type;
 	m->id = id;
@@ -175,6 +175,18 @@ io_fail(struct sock *s, const char *reason) {
 /*
  * ---- writing ----
  */
+
+bool
+io_overfull(struct sock *s) {
+	bool stuck = s->writing || s->state == SOCKET_CONNECTING || s->state == SOCKET_RESOLVING;
+	if (!stuck || s->limit <= 0 || s->pending <= s->limit)
+		return false;
+	char text[TEXT_MAX];
+	snprintf(text, sizeof(text), "send buffer is full: %lld bytes wait, the limit is %lld",
+	         (long long)s->pending, (long long)s->limit);
+	io_fail(s, text);
+	return true;
+}
 
 void
 io_append(struct sock *s, struct out_queue *q, struct outgoing *o) {
@@ -320,9 +332,12 @@ io_flush(struct sock *s) {
 	check_warning(s);
 	if (!s->writing) {
 		s->writing = true;
-		if (io_watch(s) != 0)
+		if (io_watch(s) != 0) {
 			write_failed(s, errno);
+			return;
+		}
 	}
+	(void)io_overfull(s);
 }
 
 /*
@@ -476,6 +491,7 @@ accept_one(struct sock *s) {
 	}
 	io_tcp_options(fd);
 	c->fd = fd;
+	c->limit = s->limit;
 	c->state = SOCKET_ACCEPTED;
 	c->poller = (uint8_t)(c->id % E.pollers);
 	int id = c->id;

@@ -23,13 +23,15 @@ void io_event_to(uint32_t owner, int id, int type, int ud, const char *text);
 int io_watch(struct sock *s);
 /* Append a buffer: takes the block. */
 void io_append(struct sock *s, struct out_queue *q, struct outgoing *o);
+/* End a socket whose output waits and is more than its limit: ERROR. True if it was. */
+bool io_overfull(struct sock *s);
 /* Send as much as goes. */
 void io_flush(struct sock *s);
 /* Try the next address of a connecting socket. */
 void io_connect_next(struct sock *s, const char *reason);
 /* Finish with a socket: no event. */
 void io_release(struct sock *s);
-/* Fail a socket that never got anywhere: ERROR, and its end. */
+/* Fail a socket: ERROR, and its end. */
 void io_fail(struct sock *s, const char *reason);
 /* Options of every TCP socket. */
 void io_tcp_options(int fd);

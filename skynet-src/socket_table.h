@@ -65,6 +65,7 @@ struct sock {
 	struct out_queue high, low;
 	int64_t pending; /* bytes in both */
 	int64_t warn;    /* next size to warn at */
+	int64_t limit;   /* bytes that may wait; 0: any number */
 	uint64_t bytes_in, bytes_out, time_in, time_out;
 	struct sockaddr_in6 *udp_peer; /* default target, either family; NULL: none */
 	bool udp_v6;

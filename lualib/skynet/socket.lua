@@ -504,6 +504,15 @@ function socket.limit(id, limit)
 	holder(id).limit = limit
 end
 
+--- Close the socket, with an error, when more than this many bytes wait to be sent: its peer doesn't
+--- read, or reads too slowly. Connections that a listener accepts have its limit. The default is the
+--- configuration's `socket_sendlimit`.
+---@param id integer
+---@param limit integer  bytes; 0: no limit
+function socket.sendlimit(id, limit)
+	driver.sendlimit(id, limit)
+end
+
 --- Handle warnings about unsent data: callback(id, kilobytes), 0 when all was sent.
 ---@param id integer
 ---@param callback function

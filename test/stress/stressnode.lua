@@ -243,7 +243,7 @@ function order.clean()
 		skynet.sleep(20)
 		collectgarbage()
 		skynet.call(".launcher", "lua", "GC", 1000)
-	until memory.total() > total * 0.98
+	until memory.total() >= total * 0.98
 	say("clean", memory.total(), ledger.get(cell.sent), ledger.get(cell.calls), ledger.get(cell.failed),
 		ledger.get(cell.remote), ledger.get(cell.echoed), ledger.get(cell.dropped), born, gaps)
 end
