@@ -56,6 +56,8 @@ struct sender {
 	uint32_t next; /* wire session */
 	struct session_map calls;
 	struct queued *first, **last;
+	uint32_t queued;
+	uint32_t max_pending; /* calls and queued requests; 0: any number */
 	bool dialling;
 	uint8_t *input; /* the beginning of a frame */
 	size_t have, room;
@@ -110,6 +112,7 @@ fail_all(struct sender *s, const char *reason) {
 		free_queued(q);
 	}
 	s->last = &s->first;
+	s->queued = 0;
 	if (lost > MAX_LOST_LOGS)
 		skynet_error(s->ctx, "%s (%d more)", reason, lost - MAX_LOST_LOGS);
 }
@@ -185,6 +188,7 @@ enqueue(struct sender *s, const struct cluster_address *to, uint32_t wire, bool 
 	q->sz = sz;
 	*s->last = q;
 	s->last = &q->next;
+	s->queued++;
 }
 
 /* Call a Lua function of the closure with `text`, or without argument. */
@@ -197,8 +201,30 @@ tell_lua(lua_State *L, int upvalue, const char *text) {
 }
 
 static void
+refuse(struct sender *s, void *msg, uint32_t source, int session, const char *why) {
+	skynet_error(s->ctx, "%s (from :%08x)", why, source);
+	answer_error(s, source, session);
+	skynet_free(msg);
+}
+
+/* A node that doesn't answer must not fill our memory: neither with calls nor with a queue. */
+static bool
+too_many(const struct sender *s, bool push) {
+	if (s->max_pending == 0 || (push && s->fd != 0))
+		return false;
+	return s->calls.used + s->queued >= s->max_pending;
+}
+
+static void
 start_request(lua_State *L, struct sender *s, const struct cluster_address *to, bool push,
               void *msg, size_t sz, uint32_t source, int session) {
+	if (too_many(s, push)) {
+		char why[96];
+		snprintf(why, sizeof(why), "%u requests wait for this node already (cluster_max_pending)",
+		         s->max_pending);
+		refuse(s, msg, source, session, why);
+		return;
+	}
 	/* a small push has no session on the wire */
 	uint32_t wire = push && sz < CLUSTER_PART ? 0 : take_session(s);
 	if (s->fd == 0) {
@@ -212,13 +238,6 @@ start_request(lua_State *L, struct sender *s, const struct cluster_address *to, 
 	if (!push)
 		record_call(s, wire, source, session, to);
 	write_request(s, to, wire, push, msg, sz);
-	skynet_free(msg);
-}
-
-static void
-refuse(struct sender *s, void *msg, uint32_t source, int session, const char *why) {
-	skynet_error(s->ctx, "%s (from :%08x)", why, source);
-	answer_error(s, source, session);
 	skynet_free(msg);
 }
 
@@ -440,6 +459,7 @@ lup(lua_State *L) {
 		free_queued(q);
 	}
 	s->last = &s->first;
+	s->queued = 0;
 	return 0;
 }
 
@@ -539,7 +559,7 @@ sender_gc(lua_State *L) {
 }
 
 /*
- * sender(dispatch, dial, broken, max_message) -> sender, callback. dial() is called when a
+ * sender(dispatch, dial, broken, max_message, max_pending) -> sender, callback. dial() is called when a
  * connection is wanted, broken(reason) when the peer broke the protocol; neither may block.
  */
 int
@@ -553,12 +573,15 @@ cluster_new_sender(lua_State *L) {
 	luaL_checktype(L, 2, LUA_TFUNCTION);
 	luaL_checktype(L, 3, LUA_TFUNCTION);
 	lua_Integer max = luaL_checkinteger(L, 4);
+	lua_Integer pending = luaL_optinteger(L, 5, 0);
+	luaL_argcheck(L, pending >= 0 && pending <= INT32_MAX, 5, "not a number of requests");
 	struct sender *s = lua_newuserdatauv(L, sizeof(*s), 0);
 	memset(s, 0, sizeof(*s));
 	s->ctx = ctx;
 	s->next = 1;
 	s->last = &s->first;
 	s->max_message = max > 0 ? (size_t)max : SIZE_MAX;
+	s->max_pending = (uint32_t)pending;
 	if (luaL_newmetatable(L, META)) {
 		luaL_newlib(L, methods);
 		lua_setfield(L, -2, "__index");

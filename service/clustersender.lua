@@ -22,6 +22,8 @@ end
 -- seconds of silence before a ping, and again until the link is given up; 0: never
 local heartbeat = number("cluster_heartbeat", 10)
 local max_message = number("cluster_max_message", 1024) * 1024 * 1024
+-- calls that may wait for this node, with what waits for the link; 0: any number
+local max_pending = math.max(number("cluster_max_pending", 0), 0)
 -- seconds that dialling may take; 0: as long as the system tries
 local connect_limit = number("cluster_connect_timeout", 10)
 
@@ -213,7 +215,7 @@ end
 
 skynet.start(function()
 	local callback
-	sender, callback = cluster.sender(skynet.dispatch_message, want_link, broken, max_message)
+	sender, callback = cluster.sender(skynet.dispatch_message, want_link, broken, max_message, max_pending)
 	core.callback(callback)
 	require "skynet.debug".reg_waits(pending_calls)
 	skynet.dispatch("lua", function(session, source, cmd, ...)

@@ -468,6 +468,25 @@ local function send(link, data, padding)
 	return ok
 end
 
+-- One of the places of those who may wait at a time; given back when it's closed.
+local place_class = {
+	__close = function(place)
+		place.channel.__waiting = place.channel.__waiting - 1
+	end,
+}
+
+local function take_place(channel)
+	local max = channel.__max_pending
+	if not max then
+		return nil
+	elseif channel.__waiting >= max then
+		error(("socketchannel: %d requests wait for %s%s already (max_pending)"):format(max, channel.__host,
+			channel.__port and ":" .. channel.__port or ""), 0)
+	end
+	channel.__waiting = channel.__waiting + 1
+	return setmetatable({ channel = channel }, place_class)
+end
+
 --- Connect, unless that's done. Reopens a closed channel.
 --- Raises socketchannel.error, or the reason why the server refused.
 ---@param once boolean|nil  try each host once; otherwise until it works
@@ -480,7 +499,8 @@ function channel_class:connect(once, timeout)
 end
 
 --- Send a request and wait for its answer. Connects when necessary, trying each host once.
---- Raises socketchannel.error when the connection fails, or what the answer says.
+--- Raises socketchannel.error when the connection fails, what the answer says, or `N requests wait for
+--- HOST already` at the channel's max_pending.
 ---@param request string|table
 ---@param response function|any|nil  order mode: f(sock) -> ok, result [, more]; session mode: the
 ---  session; nil: don't wait
@@ -489,6 +509,7 @@ end
 ---  time`, and the answer is dropped if it comes later
 ---@return any
 function channel_class:request(request, response, padding, timeout)
+	local _ <close> = take_place(self)
 	local deadline = timeout and skynet.now() + timeout
 	local link = usable(self, true, deadline)
 	if not send(link, request, padding) then
@@ -505,6 +526,7 @@ end
 ---@param timeout integer|nil  cs
 ---@return any
 function channel_class:response(response, timeout)
+	local _ <close> = take_place(self)
 	local deadline = timeout and skynet.now() + timeout
 	return await(self, usable(self, false, deadline), response, deadline)
 end
@@ -566,6 +588,8 @@ end
 ---@field buffered fun(sock: table): any  order mode: does the sock object hold bytes that were
 ---  read from the socket already? For readers that read ahead
 ---@field nodelay boolean|nil
+---@field max_pending integer|nil  requests that may wait at a time, connecting included; further ones
+---  fail at once. nil: any number
 ---@field overload fun(on: boolean)|nil
 ---@field socket_read function|nil      instead of sock:read
 ---@field socket_readline function|nil  instead of sock:readline
@@ -581,6 +605,8 @@ function socketchannel.channel(desc)
 		__auth = desc.auth,
 		__response = desc.response,
 		__nodelay = desc.nodelay,
+		__max_pending = desc.max_pending,
+		__waiting = 0,
 		__connect_timeout = desc.connect_timeout,
 		__unasked = desc.unasked,
 		__buffered = desc.buffered,

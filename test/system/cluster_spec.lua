@@ -3,8 +3,10 @@
 local kit = require "testkit"
 local node = require "node"
 
-local function start()
-	local n = node.start { start = "clusternode", cluster_heartbeat = 1 }
+local function start(options)
+	options = options or {}
+	options.start, options.cluster_heartbeat = "clusternode", 1
+	local n = node.start(options)
 	n.port = tonumber((n:expect "port (%d+)"))
 	n.tag = 0
 	return n
@@ -132,6 +134,25 @@ describe("cluster", function()
 		local result = call(b, "frozen", "@echo", "echo", 2)
 		assert.truthy(result(20):find "call failed$")
 		c:kill()
+	end)
+
+	it("bounds what waits for a node that doesn't answer, when asked to", function()
+		local c = start()
+		local d = start { cluster_max_pending = 3 }
+		reload(d, "c", "127.0.0.1:" .. c.port)
+		assert.equal("true 1", call(d, "c", "@echo", "echo", 1)())
+		local hanging = {}
+		for i = 1, 3 do
+			hanging[i] = call(d, "c", "@echo", "sleep", 100, i)
+		end
+		assert.truthy(call(d, "c", "@echo", "echo", 2)():find "call failed$")
+		d:expect "3 requests wait for this node already %(cluster_max_pending%)"
+		for i = 1, 3 do
+			assert.equal("true " .. i, hanging[i]())
+		end
+		assert.equal("true 3", call(d, "c", "@echo", "echo", 3)())
+		c:kill()
+		d:kill()
 	end)
 
 	it("says so when it can't listen on a name", function()

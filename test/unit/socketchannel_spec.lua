@@ -392,6 +392,37 @@ describe("socketchannel, timeouts", function()
 		stop()
 	end)
 
+	it("bounds how many wait, when asked to", function()
+		local held = {}
+		local port, stop = server(lines(function(id, line)
+			held[#held + 1] = function()
+				socket.write(id, line .. "\n")
+			end
+		end))
+		local c = socketchannel.channel { host = "127.0.0.1", port = port, max_pending = 2 }
+		local answers = {}
+		for i = 1, 2 do
+			skynet.fork(function()
+				answers[i] = c:request(i .. "\n", read_line)
+			end)
+		end
+		eventually(function() return #held == 2 end)
+		local ok, err = pcall(c.request, c, "3\n", read_line)
+		assert.is_false(ok)
+		assert.truthy(err:find("2 requests wait for 127.0.0.1:" .. port .. " already", 1, true))
+		held[1]()
+		held[2]()
+		eventually(function() return answers[1] and answers[2] end)
+		skynet.fork(function()
+			answers[4] = c:request("4\n", read_line)
+		end)
+		eventually(function() return held[3] end)
+		held[3]()
+		eventually(function() return answers[4] == "4" end)
+		c:close()
+		stop()
+	end)
+
 	it("limits connecting", function()
 		local id, _, port = socket.listen("127.0.0.1", 0, 1) -- never accepts
 		local opened, err = {}, nil
