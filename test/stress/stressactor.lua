@@ -21,6 +21,7 @@ local LEDGER = 14 -- a message type of its own, so that the kernel's drops can b
 local pending, loops = 0, 0 -- calls of ours that haven't ended; coroutines that run
 local outgoing, incoming = {}, {} -- per receiver, and per sender: the last number
 local kept = {}
+local linked = {} -- nodes this actor has reached
 
 local function stopped()
 	return ledger.get(cell.stop) == 1
@@ -260,11 +261,13 @@ end
 
 function act.cluster_post()
 	local n = other_node()
-	if not n then
+	local key = n and "node" .. n
+	-- until the link's service is known sends wait here, and end with this actor
+	if not n or not linked[n] and not counted(cluster.call, key, "@stress", "echo", "") then
 		return
 	end
+	linked[n] = true
 	for _ = 1, random(20) do
-		local key = "node" .. n
 		local number = (outgoing[key] or 0) + 1
 		outgoing[key] = number
 		ledger.add(cell.TO + n, 1)
