@@ -60,6 +60,13 @@ function command.namechange()
 	server:namechange()
 end
 
+-- The peer's machine may vanish without a word: find out when it's silent.
+local function watch_peer()
+	local interval = number("cluster_heartbeat", 10)
+	interval = interval > 0 and math.ceil(interval) or 10
+	driver.keepalive(fd, 3 * interval, interval, 3, 6 * interval * 1000)
+end
+
 local function start()
 	local callback
 	server, callback = cluster.server({
@@ -82,6 +89,7 @@ local function start()
 	end)
 	-- the connection may be gone by now; then the gate knows it no more
 	pcall(skynet.call, gate, "lua", "forward", fd)
+	watch_peer()
 end
 
 skynet.start(start)

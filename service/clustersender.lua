@@ -72,7 +72,8 @@ local function link_up(fd)
 	link.blocked_until = 0
 	link.generation = link.generation + 1
 	link.pinged = nil
-	driver.keepalive(fd, 30, 10, 3, 0)
+	local interval = heartbeat > 0 and math.ceil(heartbeat) or 10
+	driver.keepalive(fd, 3 * interval, interval, 3, 0)
 	socket.onclose(fd, function()
 		if link.fd == fd then
 			skynet.error(("cluster link to %s (%s) is lost"):format(node, address))

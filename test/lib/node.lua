@@ -56,9 +56,13 @@ function node.spawn(words)
 	return n
 end
 
---- Start the binary with a configuration made from a table.
-function node.start(options)
-	return node.spawn { "./skynet", node.file("config", config_text(options)) }
+--- Start the binary with a configuration made from a table; `words` before it, as of a command
+--- that runs another.
+function node.start(options, words)
+	words = table.move(words or {}, 1, #(words or {}), 1, {})
+	words[#words + 1] = "./skynet"
+	words[#words + 1] = node.file("config", config_text(options))
+	return node.spawn(words)
 end
 
 --- Start the binary with a configuration given as text.
