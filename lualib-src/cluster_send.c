@@ -559,8 +559,9 @@ sender_gc(lua_State *L) {
 }
 
 /*
- * sender(dispatch, dial, broken, max_message, max_pending) -> sender, callback. dial() is called when a
- * connection is wanted, broken(reason) when the peer broke the protocol; neither may block.
+ * sender(dispatch, dial, broken, max_message, max_pending) -> sender, callback. dial() is called
+ * when a connection is wanted, broken(reason) when the peer broke the protocol; neither may
+ * block.
  */
 int
 cluster_new_sender(lua_State *L) {

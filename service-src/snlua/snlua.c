@@ -11,6 +11,8 @@
  */
 #include "snlua.h"
 
+#include "../../lualib-src/builtin.h"
+
 #include "skynet_env.h"
 #include "skynet_malloc.h"
 
@@ -290,10 +292,21 @@ static const char *const common_words[] = {
 	NULL,
 };
 
+/* What every service requires, and what is on a message's way: see lualib-src/builtin.h. */
+static const luaL_Reg builtin[] = {
+	{"skynet.core", skynet_open_core},
+	{"skynet.dispatch", skynet_open_dispatch},
+	{"skynet.socketdriver", skynet_open_socketdriver},
+	{"skynet.netpack", skynet_open_netpack},
+	{"skynet.cluster.core", skynet_open_cluster_core},
+	{NULL, NULL},
+};
+
 static void
 init_sharing(void) {
 	lua_setsharedalloc(allocate_shared);
 	luaL_initcodecache(common_words);
+	luaL_setbuiltin(builtin);
 }
 
 struct snlua *

@@ -143,7 +143,7 @@ function disturb.leave(length)
 	tell(VICTIM, "quit")
 	local code = nodes[VICTIM]:exit_code(patience)
 	if code ~= 0 then
-		fail(("node%d quit with code %d"):format(VICTIM, code))
+		fail(("node%d quit with code %d: %s"):format(VICTIM, code, nodes[VICTIM].text:sub(-1000)))
 	end
 	comes_back(length)
 	return true
@@ -242,7 +242,7 @@ for i = 1, NODES do
 	tell(i, "quit")
 	local code = nodes[i]:exit_code(patience)
 	if code ~= 0 then
-		fail(("node%d quit with code %d"):format(i, code))
+		fail(("node%d quit with code %d: %s"):format(i, code, nodes[i].text:sub(-1000)))
 	end
 	check_log(i)
 end

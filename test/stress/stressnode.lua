@@ -317,7 +317,7 @@ skynet.start(function()
 	sharetable.query "stress"
 	cluster.register("stress", skynet.self())
 	local _, port = cluster.open(0)
-	skynet.newservice("stresschild")
+	skynet.newservice("stresschild", "warm")
 	local stdin = socket.stdin()
 	base = left_over()
 	-- each other node: a link to it and one from it (agent and sender, a socket each)
