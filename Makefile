@@ -3,7 +3,8 @@
 # make test        build, and run every test (T=pattern: only matching files)
 # make fuzz        fuzz every parser of network bytes (SECONDS=10 each, F=pattern)
 # make stress      a cluster under random load, killed and frozen, and laws (SECONDS=30, SEED=n)
-# make bench       build, and measure (B=name: only that program)
+# make bench       build, and measure (B=name: only that program; PEER=dir: another runtime beside)
+# make bench-counts   instructions, system calls, page faults per operation (B=name, PEER=dir)
 # make deps        install what is missing (Debian packages)
 # make install / uninstall     PREFIX=/usr/local DESTDIR=
 # make clean / distclean       objects and products / also the fetched Lua source
@@ -122,7 +123,7 @@ CLIB_SO := $(CLIBS:%=$(OUT)/luaclib/%.so)
 PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
 	$(CLIBS:%=$(LUA_CLIB_PATH)/%.so)
 
-.PHONY: all help linux freebsd openbsd macosx demo test fuzz stress bench deps install uninstall clean distclean \
+.PHONY: all help linux freebsd openbsd macosx demo test fuzz stress bench bench-counts deps install uninstall clean distclean \
 	cleanall format lint publish bench-tools update3rd FORCE
 .DELETE_ON_ERROR:
 
@@ -286,6 +287,9 @@ test/bench/lib/%: test/bench/lib/%.c
 bench-tools: $(BENCH_TOOLS)
 bench: all bench-tools
 	./test/bench/run $(B)
+bench-counts: all
+	./tools/deps valgrind strace
+	./test/bench/counts.sh "$(B)"
 
 ROOT := $(DESTDIR)$(PREFIX)/lib/skynet
 install: all

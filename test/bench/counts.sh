@@ -80,6 +80,7 @@ while read -r n operation; do
 	done
 done <<END
 5000 call
+20000 call, one of 1000
 10000 send
 100 start and end a service
 2000 timer

@@ -1,4 +1,5 @@
---- Echo servers under load from another process: on skynet.socket, and behind a gate.
+--- Echo servers under load from another process: on skynet.socket, and behind a gate; and what a
+--- connection costs that does nothing.
 -- workers: 3 (one is blocked by the load's command)
 local skynet = require "skynet"
 local socket = require "skynet.socket"
@@ -63,9 +64,28 @@ local function load_on(name, port, conns, size, framing)
 	bench.report(metric .. " p50", tonumber(p50), "us")
 	bench.report(metric .. " p99", tonumber(p99), "us")
 	bench.report(metric .. " cpu", cpu / (rate * seconds) * 1e6, "us")
-	if conns >= 1000 then
+	if conns == 5000 then
 		bench.report("accept", tonumber(opened), "/s")
 	end
+end
+
+local function resident_kb()
+	local f <close> = assert(io.open "/proc/self/status")
+	return tonumber(f:read("a"):match "VmRSS:%s+(%d+)")
+end
+
+-- Memory of the whole process, shared out. `open()` says how many connections the server has.
+-- Only true before any load: what a load has freed would be used again.
+local function idle_on(port, open)
+	local n = bench.scale(10000)
+	local before, had = resident_kb(), open()
+	local p = assert(io.popen(("%s/lib/echo_client %d %d 16 idle 3"):format(skynet.getenv "bench_dir", port, n)))
+	assert(p:read "l", "the client failed")
+	while open() < had + n do
+		skynet.sleep(1)
+	end
+	bench.report("memory of an idle connection", (resident_kb() - before) / n, "KB")
+	p:close()
 end
 
 local function echo(id)
@@ -83,12 +103,17 @@ end
 bench.main(function()
 	client = skynet.newservice(SERVICE_NAME, "client")
 	local id, _, port = socket.listen("127.0.0.1", 0, 1024)
+	local accepted = 0
 	socket.start(id, function(fd)
+		accepted = accepted + 1
 		skynet.fork(echo, fd)
 	end)
-	load_on("socket", port, 1, 16, "raw")
-	load_on("socket", port, 100, 16, "raw")
-	load_on("socket", port, 1000, 16, "raw")
+	idle_on(port, function()
+		return accepted
+	end)
+	for _, conns in ipairs { 1, 100, 1000, 5000, 10000 } do
+		load_on("socket", port, conns, 16, "raw")
+	end
 	local agents = skynet.newservice(SERVICE_NAME, "agents")
 	local gate = skynet.newservice "gate"
 	skynet.call(agents, "lua", "start", gate)
@@ -96,7 +121,7 @@ bench.main(function()
 	local probe, _, free = socket.listen("127.0.0.1", 0)
 	socket.close(probe)
 	skynet.call(gate, "lua", "open",
-		{ address = "127.0.0.1", port = free, maxclient = 4096, watchdog = agents, nodelay = true })
+		{ address = "127.0.0.1", port = free, maxclient = 20000, watchdog = agents, nodelay = true })
 	load_on("gate", free, 1, 16, "framed")
 	load_on("gate", free, 100, 16, "framed")
 	load_on("gate", free, 1, 1024, "framed")

@@ -39,6 +39,17 @@ function operation.call()
 	end
 end
 
+-- Among many services: what grows with their number would show here.
+operation["call, one of 1000"] = function()
+	local all = {}
+	for i = 1, 1000 do
+		all[i] = new_peer()
+	end
+	for i = 1, n do
+		skynet.call(all[i * 7919 % 1000 + 1], "lua", "hello", 1)
+	end
+end
+
 function operation.send()
 	local peer = new_peer()
 	for i = 1, n do

@@ -1,5 +1,6 @@
 --- The driver of `make bench`: starts a node for each program and run, collects the BENCH lines,
---- and prints medians; with PEER, both runtimes' and their ratio with its spread.
+--- and prints medians beside the budget; with PEER, both runtimes' and their ratio with its spread.
+--- A program that fails is said so, and makes the exit code 1.
 
 -- Which programs there are, and how many workers each wants: a line "-- workers: N" at its head.
 local programs, workers = {}, {}
@@ -22,6 +23,10 @@ if #arg > 0 then
 end
 local runs = tonumber(os.getenv "RUNS") or 3
 local peer = os.getenv "PEER"
+local budget = dofile "test/bench/lib/budget.lua"
+local failures = 0
+-- OUT=file: the same for programs; tab-separated, one line a metric
+local out = os.getenv "OUT" and assert(io.open(os.getenv "OUT", "w"))
 
 local function pwd()
 	local p = assert(io.popen "pwd")
@@ -54,7 +59,8 @@ end
 local function run(dir, program, into, order)
 	local name = config(program)
 	local p = assert(io.popen(("cd '%s' && timeout 300 ./skynet %s 2>&1"):format(dir, name)))
-	local tail = {}
+	local tail, lines = {}, 0
+	local failed
 	for line in p:lines() do
 		local metric, value, unit = line:match "^BENCH\t([^\t]+)\t([^\t]+)\t(.+)$"
 		if metric then
@@ -63,15 +69,20 @@ local function run(dir, program, into, order)
 				order[#order + 1] = metric
 			end
 			table.insert(into[metric], tonumber(value))
-		elseif line:find "BENCH%-ERROR" then
+			lines = lines + 1
+		elseif line:find "BENCH%-SKIP" then
+			lines = lines + 1
 			io.stderr:write(program, ": ", line, "\n")
+		elseif line:find "BENCH%-ERROR" then
+			failed = true
 		end
 		tail[#tail + 1] = line
 	end
-	p:close()
+	local ok, how, code = p:close()
 	os.remove(name)
-	if next(into) == nil then
-		io.stderr:write(table.concat(tail, "\n"), "\n")
+	if failed or not ok or lines == 0 then
+		failures = failures + 1
+		io.stderr:write(("%s in %s failed (%s %s)\n%s\n"):format(program, dir, how, code, table.concat(tail, "\n")))
 	end
 end
 
@@ -92,10 +103,29 @@ local function short(v)
 	return ("%.4g"):format(v)
 end
 
+local function record(...)
+	if out then
+		out:write(table.concat({ ... }, "\t"), "\n")
+	end
+end
+
+-- The budget of a metric, and whether it's met: "at least" for rates, "at most" for costs.
+local function judge(metric, unit, value)
+	local limit = budget[metric]
+	if not limit then
+		return ""
+	end
+	local rate = unit:find "/s" ~= nil
+	local met = rate and value >= limit or not rate and value <= limit
+	return ("%s %-8s %s"):format(rate and ">=" or "<=", short(limit), met and "met" or "OVER")
+end
+
 local function print_own(order, ours)
 	for _, metric in ipairs(order) do
 		local m = ours[metric]
-		print(("%-44s %12s %s"):format(metric, short(median(m)), m.unit))
+		local value = median(m)
+		print(("%-44s %12s %-5s %s"):format(metric, short(value), m.unit, judge(metric, m.unit, value)))
+		record(metric, m.unit, value, m[1], m[#m], budget[metric] or "")
 	end
 end
 
@@ -110,6 +140,7 @@ local function print_both(order, ours, theirs)
 			("%6.2fx (%.2f-%.2f)"):format(median(ratios), ratios[1], ratios[#ratios]) or ""
 		print(("%-44s %12s %12s %-5s %s"):format(metric, short(median(a)),
 			b and short(median(b)) or "-", a.unit, ratio))
+		record(metric, a.unit, median(a), b and median(b) or "", ratio)
 	end
 end
 
@@ -126,4 +157,9 @@ for _, program in ipairs(programs) do
 	else
 		print_own(order, ours)
 	end
+	io.stdout:flush()
 end
+if out then
+	assert(out:close())
+end
+os.exit(failures == 0)

@@ -1,10 +1,11 @@
 /*
  * A load for echo servers: CONNS connections, each with one message of SIZE bytes under way.
  *
- *   echo_client PORT CONNS SIZE framed|raw SECONDS
+ *   echo_client PORT CONNS SIZE framed|raw|idle SECONDS
  *
  * framed: a 2-byte big-endian length before each message, both ways. Prints
  * "rate p50_us p99_us connect_rate". One thread; latencies are sampled, all of them up to a million.
+ * idle: prints connect_rate as soon as all are open, and holds them.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -89,7 +90,7 @@ compare(const void *a, const void *b) {
 int
 main(int argc, char *argv[]) {
 	if (argc != 6) {
-		fprintf(stderr, "usage: echo_client PORT CONNS SIZE framed|raw SECONDS\n");
+		fprintf(stderr, "usage: echo_client PORT CONNS SIZE framed|raw|idle SECONDS\n");
 		return 2;
 	}
 	int conns = atoi(argv[2]), framed = strcmp(argv[4], "framed") == 0;
@@ -110,6 +111,12 @@ main(int argc, char *argv[]) {
 	for (int i = 0; i < conns; i++)
 		open_conn(&c[i], atoi(argv[1]), poller);
 	double opened = (double)(now() - begin) / 1e9;
+	if (strcmp(argv[4], "idle") == 0) {
+		printf("%.0f\n", conns / opened);
+		fflush(stdout);
+		usleep((useconds_t)(seconds * 1e6));
+		return 0;
+	}
 	for (int i = 0; i < conns; i++)
 		ask(&c[i]);
 	uint64_t count = 0, end = now() + (uint64_t)(seconds * 1e9);
