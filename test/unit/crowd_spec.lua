@@ -1,0 +1,118 @@
+-- Large numbers: what they hold is given back, and nobody is forgotten.
+
+local ledger = require "ledger"
+local memory = require "skynet.memory"
+local skynet = require "skynet"
+local socket = require "skynet.socket"
+require "skynet.manager"
+
+-- Run fn(i) for 1..n in coroutines; returns when all have ended, raises what one raised.
+local function each(n, fn)
+	local left, main, failure = n, coroutine.running(), nil
+	for i = 1, n do
+		skynet.fork(function()
+			local ok, err = pcall(fn, i)
+			failure = failure or not ok and err
+			left = left - 1
+			if left == 0 then
+				skynet.wakeup(main)
+			end
+		end)
+	end
+	skynet.wait(main)
+	assert(not failure, failure)
+end
+
+local function eventually(what, condition)
+	for _ = 1, 6000 do
+		if condition() then
+			return
+		end
+		skynet.sleep(1)
+	end
+	error(what)
+end
+
+describe("a crowd", function()
+	it("of a million messages in one mailbox leaves no memory behind", function()
+		local MANY = 1000000
+		local service = skynet.newservice "limited"
+		ledger.set(200, 0)
+		ledger.set(201, 0)
+		skynet.send(service, "lua", "hold")
+		eventually("it isn't held", function()
+			return ledger.get(200) == 1
+		end)
+		local text = ("x"):rep(64)
+		local before = memory.total()
+		for _ = 1, MANY do
+			skynet.send(service, "lua", "add", text)
+		end
+		local full = memory.total()
+		assert.is_true(full - before > MANY * 64, "a million messages took " .. full - before .. " bytes")
+		ledger.set(201, 1)
+		assert.equal(MANY, (skynet.call(service, "lua", "get")))
+		eventually("the memory doesn't return", function()
+			collectgarbage()
+			return memory.total() - before < (full - before) // 20
+		end)
+		skynet.kill(service)
+	end)
+
+	it("of 20,000 services answers, and leaves no memory behind", function()
+		local MANY = 20000
+		skynet.kill(skynet.newservice "limited") -- its code stays
+		local before = memory.total()
+		local all = {}
+		for i = 1, MANY do
+			all[i] = skynet.newservice "limited"
+		end
+		each(MANY, function(i)
+			skynet.send(all[i], "lua", "add")
+			assert.equal(1, (skynet.call(all[i], "lua", "get")))
+		end)
+		local full = memory.total()
+		for i = 1, MANY do
+			skynet.kill(all[i])
+		end
+		all = nil
+		eventually("the memory doesn't return", function()
+			collectgarbage()
+			return memory.total() - before < (full - before) // 20
+		end)
+	end)
+
+	it("of 5,000 busy connections gets every byte, and leaves no socket behind", function()
+		local f <close> = assert(io.open "/proc/self/limits")
+		local descriptors = tonumber(f:read("a"):match "Max open files%s+(%d+)")
+		local many = math.min(5000, (descriptors - 200) // 2)
+		local sockets = #socket.netstat()
+		local listener, _, port = socket.listen("127.0.0.1", 0, 1024)
+		socket.start(listener, function(id)
+			socket.start(id)
+			while true do
+				local text = socket.readline(id)
+				if not text then
+					return socket.close(id)
+				end
+				socket.write(id, text .. "\n")
+			end
+		end)
+		local clients = {}
+		each(many, function(i)
+			clients[i] = assert(socket.open("127.0.0.1", port))
+		end)
+		each(many, function(i)
+			for round = 1, 10 do
+				local text = ("%d of %d"):format(round, i)
+				socket.write(clients[i], text .. "\n")
+				assert.equal(text, socket.readline(clients[i]))
+			end
+			socket.close(clients[i])
+		end)
+		socket.close(listener)
+		eventually("sockets are left", function()
+			return #socket.netstat() == sockets
+		end)
+	end)
+end)
