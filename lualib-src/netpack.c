@@ -7,6 +7,7 @@
  */
 #include "builtin.h"
 #include "block.h"
+#include "skynet.h"
 #include "skynet_malloc.h"
 #include "skynet_socket.h"
 
@@ -31,6 +32,7 @@ struct partial {
 	int id;
 	int have;
 	int room;
+	uint64_t since; /* when its first byte came, in centiseconds */
 	uint8_t *bytes;
 };
 
@@ -157,6 +159,7 @@ static void
 keep_rest(struct queue *q, int id, const uint8_t *data, int sz) {
 	struct partial *p = skynet_calloc(1, sizeof(*p));
 	p->id = id;
+	p->since = skynet_now();
 	struct partial **at = place_of(q, id);
 	p->next = *at;
 	*at = p;
@@ -330,10 +333,36 @@ ltostring(lua_State *L) {
 	return 1;
 }
 
+/*
+ * late(queue, centiseconds) -> fds
+ * The sockets whose unfinished frame began that long ago; what they sent of it is thrown away.
+ */
+static int
+llate(lua_State *L) {
+	struct queue *q = luaL_testudata(L, 1, META);
+	lua_Integer limit = luaL_checkinteger(L, 2);
+	luaL_argcheck(L, limit >= 0, 2, "a time in centiseconds expected");
+	uint64_t now = skynet_now();
+	lua_newtable(L);
+	lua_Integer n = 0;
+	for (int i = 0; q && i < HASH; i++) {
+		for (struct partial *p = q->hash[i], *next; p; p = next) {
+			next = p->next;
+			if (now - p->since < (uint64_t)limit)
+				continue;
+			lua_pushinteger(L, p->id);
+			lua_rawseti(L, -2, ++n);
+			drop_partial(q, p->id);
+		}
+	}
+	return 1;
+}
+
 int
 skynet_open_netpack(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"pop", lpop}, {"pack", lpack}, {"clear", lclear}, {"tostring", ltostring}, {NULL, NULL},
+		{"pop", lpop}, {"pack", lpack}, {"clear", lclear}, {"tostring", ltostring},
+		{"late", llate}, {NULL, NULL},
 	};
 	static const char *const names[] = {"data",  "more",    "error", "open",
 	                                    "close", "warning", "init"};

@@ -39,8 +39,24 @@ function gateserver.closeclient(fd)
 	end
 end
 
+-- Clients that began a frame and don't end it.
+local function watch_frames()
+	local limit = listener.frame_time
+	for _, fd in ipairs(netpack.late(frames, limit)) do
+		skynet.error(("gateserver: fd (%d) didn't finish a frame within %g seconds: closed"):format(fd, limit / 100))
+		driver.shutdown(fd)
+	end
+	listener.watching = listener.fd ~= nil or listener.accepted > 0
+	if listener.watching then
+		skynet.timeout(limit // 2 + 1, watch_frames)
+	end
+end
+
 local function listen(conf)
 	assert(listener.fd == nil, "the gate was opened already")
+	local frame_time = conf.frame_time
+	assert(frame_time == nil or math.tointeger(frame_time) and frame_time > 0,
+		"frame_time: a number of centiseconds, 1 or more, expected")
 	local address, port = conf.address or "0.0.0.0", conf.port
 	skynet.error("Listen on " .. address .. (port and " " .. port or ""))
 	listener.max = conf.maxclient or 1024
@@ -57,6 +73,11 @@ local function listen(conf)
 	end
 	conf.address, conf.port = listener.ip, listener.port
 	driver.start(listener.fd)
+	listener.frame_time = frame_time or listener.frame_time
+	if frame_time and not listener.watching then
+		listener.watching = true
+		skynet.timeout(frame_time // 2 + 1, watch_frames)
+	end
 end
 
 -- A peer has gone and its handler keeps the descriptor, maybe to write what is left. One that
@@ -189,7 +210,8 @@ end
 --- command(cmd, source, ...); embed = true leaves starting the service to the caller.
 --- The lua command open(conf) takes address ("0.0.0.0"), port, maxclient (1024), nodelay, backlog
 --- (32) and linger: how long, in centiseconds, a client whose peer has closed is kept for a
---- closeclient (6,000).
+--- closeclient (6,000); and frame_time: how long, in centiseconds, a client may take from the first
+--- byte of a frame to its last (as long as it likes), before it's closed, with a line in the log.
 ---@param handler table
 function gateserver.start(handler)
 	assert(handler.message, "a gate's handler needs message(fd, msg, sz)")

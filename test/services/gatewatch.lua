@@ -1,4 +1,4 @@
---- Watchdog of a Lua gate under test. Arguments: maxclient, linger. It never kicks on its own.
+--- Watchdog of a Lua gate under test. Arguments: maxclient, linger, frame_time. It never kicks on its own.
 --- What a client sends while the watchdog gets its frames decides: "agent" forwards it to an
 --- agent, "self" to this service with a source of its own, "kick" closes it, "flood" sends it
 --- frames it may never read; anything else comes back.
@@ -6,7 +6,7 @@
 local skynet = require "skynet"
 local socketdriver = require "skynet.socketdriver"
 
-local maxclient, linger = ...
+local maxclient, linger, frame_time = ...
 maxclient = tonumber(maxclient) or 64
 local gate
 local source_ok
@@ -142,7 +142,7 @@ skynet.start(function()
 		maxclient = maxclient,
 		nodelay = true,
 		backlog = 1024,
-		linger = tonumber(linger),
+		linger = tonumber(linger), frame_time = tonumber(frame_time),
 	})
 	print(("listening at %s port %d"):format(address, port))
 end)

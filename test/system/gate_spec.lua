@@ -128,8 +128,8 @@ local function common(start_gate, width, warning)
 end
 
 describe("the Lua gate", function()
-	local function lua_gate(maxclient, linger)
-		return start("gatewatch", maxclient, linger)
+	local function lua_gate(...)
+		return start("gatewatch", ...)
 	end
 	common(lua_gate, 2, "warning %d+ %d+")
 
@@ -198,6 +198,22 @@ describe("the Lua gate", function()
 			return descriptors() <= before
 		end)
 		assert.equal("still", c:ask "still")
+		n:kill()
+	end)
+
+	it("closes clients that take too long for a frame, when it has a frame_time", function()
+		local n = lua_gate(8, 6000, 50)
+		local c = framed.connect(n.port)
+		assert.equal("patient", c:ask "patient")
+		local slow, slower = framed.connect(n.port), framed.connect(n.port)
+		slow:raw "\0"
+		slower:ask "x"
+		slower:raw "\0\5abc"
+		assert.is_true(slow:ended())
+		assert.is_true(slower:ended())
+		n:expect "gateserver: fd %(%d+%) didn't finish a frame within 0.5 seconds: closed"
+		n:expect "close %d+.*close %d+"
+		assert.equal("still here", c:ask "still here")
 		n:kill()
 	end)
 
