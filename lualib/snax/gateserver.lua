@@ -43,7 +43,8 @@ end
 local function watch_frames()
 	local limit = listener.frame_time
 	for _, fd in ipairs(netpack.late(frames, limit)) do
-		skynet.error(("gateserver: fd (%d) didn't finish a frame within %g seconds: closed"):format(fd, limit / 100))
+		skynet.error(("gateserver: fd (%d) didn't finish a frame within %g seconds: closed")
+			:format(fd, limit / 100))
 		driver.shutdown(fd)
 	end
 	listener.watching = listener.fd ~= nil or listener.accepted > 0

@@ -63,7 +63,8 @@ function netns.pair()
 		all[#all + 1] = m
 		must("ip", "-n", m.name, "link", "set", "lo", "up")
 	end
-	must("ip", "-n", a.name, "link", "add", "name", "cable", "type", "veth", "peer", "name", "cable", "netns", b.name)
+	must("ip", "-n", a.name, "link", "add", "name", "cable", "type", "veth", "peer",
+		"name", "cable", "netns", b.name)
 	for _, m in ipairs { a, b } do
 		must("ip", "-n", m.name, "address", "add", m.address .. "/24", "dev", "cable")
 		must("ip", "-n", m.name, "link", "set", "cable", "up")

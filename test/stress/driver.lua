@@ -190,7 +190,8 @@ local function round(length, how)
 		end
 	end
 	-- the last ones may still be on their way
-	local deadline, wrong = kit.now() + patience / 2, nil
+	local deadline = kit.now() + patience / 2
+	local wrong
 	repeat
 		wrong = check_sends(settled)
 	until not wrong or kit.now() > deadline or kit.sleep(0.1)

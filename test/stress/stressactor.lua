@@ -322,6 +322,7 @@ function act.garbage()
 			skynet.yield()
 		end
 	end
+	return list
 end
 
 local names, weight = {}, {

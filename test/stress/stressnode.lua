@@ -46,8 +46,10 @@ local function broken(law, ...)
 	error({ law = text })
 end
 
+local pid -- of this process
+
 local function descriptors()
-	local p <close> = assert(io.popen("ls /proc/" .. PID .. "/fd | wc -l"))
+	local p <close> = assert(io.popen("ls /proc/" .. pid .. "/fd | wc -l"))
 	return p:read "n"
 end
 
@@ -305,7 +307,7 @@ end
 
 skynet.start(function()
 	local f = assert(io.open "/proc/self/stat")
-	PID = f:read "n" -- luacheck: ignore
+	pid = f:read "n"
 	f:close()
 	skynet.dispatch("lua", function(_, _, what, ...)
 		serve[what](...)

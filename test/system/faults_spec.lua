@@ -70,7 +70,7 @@ describe("between two machines", function()
 		assert.equal("true", a:expect "big (%a+)")
 	end)
 
-	it("a cut link fails its callers within the heartbeat's bound, at both ends, and comes back by itself", function()
+	it("a cut link fails its callers within the heartbeat's bound, at both ends, and comes back", function()
 		local hanging = call(a, "b", "@echo", "hang")
 		node.eventually(function() return m2:connections(b.port) == 1 end)
 		netns.cut(m1, m2)
