@@ -50,10 +50,10 @@ meminfo_free(MemInfo *info, size_t size) {
 /* Add src to dest. */
 static inline void
 meminfo_merge(MemInfo *dest, const MemInfo *src) {
-	dest->alloc += src->alloc;
 	dest->alloc_count += src->alloc_count;
-	dest->free += src->free;
 	dest->free_count += src->free_count;
+	dest->alloc += src->alloc;
+	dest->free += src->free;
 }
 
 static inline void

@@ -160,14 +160,14 @@ skynet_handle_grab(uint32_t handle) {
 	return ctx;
 }
 
-/* Any service but `spare`: its handle, or 0. */
+/* The next service but `spare`, from slot *at on: its handle, or 0 at the table's end. */
 static uint32_t
-any_handle(uint32_t spare) {
+next_handle(uint32_t *at, uint32_t spare) {
 	uint32_t handle = 0;
 	pthread_mutex_lock(&H.lock);
 	struct table *t = table_now();
-	for (uint32_t i = 0; i <= t->mask && handle == 0; i++) {
-		struct skynet_context *ctx = atomic_load_explicit(&t->slot[i], memory_order_relaxed);
+	for (; *at <= t->mask && handle == 0; ++*at) {
+		struct skynet_context *ctx = atomic_load_explicit(&t->slot[*at], memory_order_relaxed);
 		if (ctx && ctx->handle != spare)
 			handle = ctx->handle;
 	}
@@ -179,9 +179,15 @@ void
 skynet_handle_retireall(void) {
 	/* the logger goes last, by itself: see skynet_server.c */
 	uint32_t logger = skynet_handle_findname("logger");
-	uint32_t handle;
-	while ((handle = any_handle(logger)) != 0)
-		(void)skynet_handle_retire(handle);
+	bool any;
+	do { /* again, for what was started meanwhile */
+		uint32_t at = 0, handle;
+		any = false;
+		while ((handle = next_handle(&at, logger)) != 0) {
+			(void)skynet_handle_retire(handle);
+			any = true;
+		}
+	} while (any);
 }
 
 /*

@@ -28,7 +28,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define LAST_CALL_NS 3000000000u /* from the end of all services to the end of patience */
+#define LAST_CALL_NS 3000000000u /* patience while services were told to end and none does */
 #define LOG_CALLS 20             /* times that is extended for a logger that still writes */
 
 static struct {
@@ -37,7 +37,8 @@ static struct {
 	int asked;          /* ... times it was acted on */
 	uint64_t deadline;  /* ns; 0: not ending */
 	uint64_t last_call; /* ns; 0: services live */
-	int calls;          /* times it was extended */
+	int calls;          /* times it was extended for the log alone */
+	int left;           /* services at the last look */
 	size_t unwritten;   /* bytes of log at the last look */
 	atomic_int code;
 } life;
@@ -117,14 +118,18 @@ ask_to_end(void) {
 		end_now("no launcher to end it in order");
 }
 
-/* All services were ended: do they go? A logger that has much to write is given time for it. */
+/* All services were told to end: do they? Many take their time, and so does a logger that has
+ * much to write. */
 static void
 look_at_end(void) {
 	size_t unwritten = log_queue_waiting();
 	if (life.last_call != 0 && clock_ns() <= life.last_call)
 		return;
-	if (life.last_call != 0 && (unwritten >= life.unwritten || life.calls++ == LOG_CALLS))
+	int left = skynet_context_total();
+	if (life.last_call != 0 && left >= life.left &&
+	    (unwritten >= life.unwritten || life.calls++ == LOG_CALLS))
 		give_up();
+	life.left = left;
 	life.unwritten = unwritten;
 	life.last_call = clock_ns() + LAST_CALL_NS;
 }

@@ -38,6 +38,12 @@ describe("a node", function()
 		assert.truthy(n.text:find "service :00000008 doesn't return from a message of :%x+")
 	end)
 
+	it("ends 200,000 services in order", function()
+		local n = node.start { start = "crowded 200000", logger = node.file "crowd.log" }
+		n:expect "all are there"
+		assert.equal(0, n:exit_code(), n.text)
+	end)
+
 	it("ends at once at a second SIGTERM", function()
 		local n = node.start { start = "hooked slow", shutdown_timeout = 60 }
 		n:expect "hook is set"
