@@ -213,6 +213,21 @@ describe("the cluster wire", function()
 		end)
 	end
 
+	it("gives up a large request that doesn't arrive in time", function()
+		local n = node.start { start = "clusternode", cluster_partial_time = 1 }
+		local c = assert(kit.connect(tonumber((n:expect "port (%d+)"))))
+		local session, late = 0, nil
+		node.eventually(function() -- it looks when the next one begins
+			session = session + 1
+			kit.write(c, frame("\x81\5@echo" .. u32(session) .. u32(100)), 10)
+			late = receive(c, 0.3)
+			return late
+		end)
+		assert.equal(u32(1) .. "\0Invalid large req (it took too long)", late)
+		kit.close(c)
+		n:kill()
+	end)
+
 	it("survives random bytes", function()
 		math.randomseed(7)
 		for _ = 1, 50 do
