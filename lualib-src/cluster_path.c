@@ -1,5 +1,6 @@
 #include "cluster_path.h"
 
+#include "scatter.h"
 #include "skynet_malloc.h"
 #include "skynet_socket.h"
 
@@ -10,16 +11,9 @@
  * ---- session maps: open addressing, linear probing ----
  */
 
-/* Keys come one after the other: left so, they would stand without a gap, and taking one out
- * would look at all. */
-static uint32_t
-home(const struct session_map *m, uint32_t key) {
-	return (key * 2654435769u) >> (__builtin_clz(m->size) + 1);
-}
-
 static uint32_t
 find(const struct session_map *m, uint32_t key) {
-	uint32_t i = home(m, key);
+	uint32_t i = scatter(key, m->size);
 	while (m->slot[i].key != 0 && m->slot[i].key != key)
 		i = (i + 1) & (m->size - 1);
 	return i;
@@ -66,7 +60,7 @@ session_take(struct session_map *m, uint32_t key) {
 	void *value = m->slot[hole].value;
 	/* close the gap */
 	for (uint32_t i = (hole + 1) & mask; m->slot[i].key != 0; i = (i + 1) & mask) {
-		if (((i - home(m, m->slot[i].key)) & mask) >= ((i - hole) & mask)) {
+		if (((i - scatter(m->slot[i].key, m->size)) & mask) >= ((i - hole) & mask)) {
 			m->slot[hole] = m->slot[i];
 			hole = i;
 		}

@@ -7,6 +7,7 @@
  */
 #include "builtin.h"
 #include "block.h"
+#include "scatter.h"
 #include "skynet.h"
 #include "skynet_malloc.h"
 #include "skynet_socket.h"
@@ -48,8 +49,7 @@ enum { ARG_QUEUE = 1, UP_DATA, UP_MORE, UP_ERROR, UP_OPEN, UP_CLOSE, UP_WARNING,
 
 static struct partial **
 place_of(struct queue *q, int id) {
-	uint32_t h = (uint32_t)id * 2654435761u;
-	struct partial **p = &q->hash[h % HASH];
+	struct partial **p = &q->hash[scatter((uint32_t)id, HASH)];
 	while (*p && (*p)->id != id)
 		p = &(*p)->next;
 	return p;
@@ -340,6 +340,7 @@ ltostring(lua_State *L) {
 static int
 llate(lua_State *L) {
 	struct queue *q = luaL_testudata(L, 1, META);
+	luaL_argexpected(L, q || lua_isnoneornil(L, 1), 1, "netpack queue");
 	lua_Integer limit = luaL_checkinteger(L, 2);
 	luaL_argcheck(L, limit >= 0, 2, "a time in centiseconds expected");
 	uint64_t now = skynet_now();
@@ -361,8 +362,8 @@ llate(lua_State *L) {
 int
 skynet_open_netpack(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"pop", lpop}, {"pack", lpack}, {"clear", lclear}, {"tostring", ltostring},
-		{"late", llate}, {NULL, NULL},
+		{"pop", lpop},           {"pack", lpack}, {"clear", lclear},
+		{"tostring", ltostring}, {"late", llate}, {NULL, NULL},
 	};
 	static const char *const names[] = {"data",  "more",    "error", "open",
 	                                    "close", "warning", "init"};

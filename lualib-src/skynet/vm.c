@@ -7,6 +7,8 @@
  */
 #include "vm.h"
 
+#include "../scatter.h"
+
 #include "skynet_server.h"
 
 #include <string.h>
@@ -20,11 +22,9 @@ static const char TRIM_META = 0;
  * ---- waiters ----
  */
 
-/* Sessions come one after the other: left so, they would stand without a gap, and removing one
- * would look at all. */
 static uint32_t
 home(const struct waiters *w, int session) {
-	return ((uint32_t)session * 2654435769u) >> (__builtin_clz(w->size) + 1);
+	return scatter((uint32_t)session, w->size);
 }
 
 struct waiter *

@@ -14,6 +14,7 @@ local clients = {} -- fd -> "waiting" | "open" | "ended"
 local refused = {} -- fd of a client too many -> true, until its CLOSE
 local ended = {} -- fd of a client whose peer has gone -> when, in centiseconds
 local sweeping = false -- somebody looks after `ended`
+local watching = false -- somebody looks after half frames
 local closing = {} -- fd of a former listener -> true, until its CLOSE
 local listener = { accepted = 0 }
 local frames -- netpack's queue
@@ -39,25 +40,29 @@ function gateserver.closeclient(fd)
 	end
 end
 
--- Clients that began a frame and don't end it.
+-- Close clients that began a frame and don't end it.
 local function watch_frames()
 	local limit = listener.frame_time
+	watching = limit ~= nil and (listener.fd ~= nil or listener.accepted > 0)
+	if not watching then
+		return
+	end
 	for _, fd in ipairs(netpack.late(frames, limit)) do
-		skynet.error(("gateserver: fd (%d) didn't finish a frame within %g seconds: closed")
-			:format(fd, limit / 100))
-		driver.shutdown(fd)
+		if clients[fd] == "open" then
+			skynet.error(("gateserver: fd (%d) didn't finish a frame within %g seconds: closed")
+				:format(fd, limit / 100))
+			clients[fd] = "ended" -- what is still on its way would be taken for a new frame
+			driver.shutdown(fd)
+		end
 	end
-	listener.watching = listener.fd ~= nil or listener.accepted > 0
-	if listener.watching then
-		skynet.timeout(limit // 2 + 1, watch_frames)
-	end
+	skynet.timeout(limit // 2 + 1, watch_frames)
 end
 
 local function listen(conf)
 	assert(listener.fd == nil, "the gate was opened already")
 	local frame_time = conf.frame_time
-	assert(frame_time == nil or math.tointeger(frame_time) and frame_time > 0,
-		"frame_time: a number of centiseconds, 1 or more, expected")
+	assert(frame_time == nil or math.type(frame_time) == "integer" and frame_time > 0,
+		"frame_time: an integer of centiseconds, 1 or more, expected")
 	local address, port = conf.address or "0.0.0.0", conf.port
 	skynet.error("Listen on " .. address .. (port and " " .. port or ""))
 	listener.max = conf.maxclient or 1024
@@ -74,9 +79,9 @@ local function listen(conf)
 	end
 	conf.address, conf.port = listener.ip, listener.port
 	driver.start(listener.fd)
-	listener.frame_time = frame_time or listener.frame_time
-	if frame_time and not listener.watching then
-		listener.watching = true
+	listener.frame_time = frame_time
+	if frame_time and not watching then
+		watching = true
 		skynet.timeout(frame_time // 2 + 1, watch_frames)
 	end
 end

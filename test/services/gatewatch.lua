@@ -1,6 +1,6 @@
---- Watchdog of a Lua gate under test. Arguments: maxclient, linger, frame_time. It never kicks on its own.
---- What a client sends while the watchdog gets its frames decides: "agent" forwards it to an
---- agent, "self" to this service with a source of its own, "kick" closes it, "flood" sends it
+--- Watchdog of a Lua gate under test. Arguments: maxclient, linger, frame_time. It never kicks on
+--- its own. What a client sends while the watchdog gets its frames decides: "agent" forwards it to
+--- an agent, "self" to this service with a source of its own, "kick" closes it, "flood" sends it
 --- frames it may never read; anything else comes back.
 
 local skynet = require "skynet"
@@ -142,7 +142,8 @@ skynet.start(function()
 		maxclient = maxclient,
 		nodelay = true,
 		backlog = 1024,
-		linger = tonumber(linger), frame_time = tonumber(frame_time),
+		linger = tonumber(linger),
+		frame_time = tonumber(frame_time),
 	})
 	print(("listening at %s port %d"):format(address, port))
 end)
