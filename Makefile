@@ -123,8 +123,8 @@ CLIB_SO := $(CLIBS:%=$(OUT)/luaclib/%.so)
 PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
 	$(CLIBS:%=$(LUA_CLIB_PATH)/%.so)
 
-.PHONY: all help linux freebsd openbsd macosx demo test fuzz stress bench bench-counts deps install uninstall clean distclean \
-	cleanall format lint publish bench-tools update3rd FORCE
+.PHONY: all help linux freebsd openbsd macosx demo test fuzz stress bench bench-counts deps \
+	install uninstall clean distclean cleanall format lint publish bench-tools update3rd FORCE
 .DELETE_ON_ERROR:
 
 all: $(if $(filter 1,$(PGO)),$(PROFILE)/trained) publish

@@ -81,6 +81,8 @@ while read -r n operation; do
 done <<END
 5000 call
 20000 call, one of 1000
+10000 wake one of 10 that wait
+10000 wake one of 5000 that wait
 10000 send
 100 start and end a service
 2000 timer

@@ -35,8 +35,7 @@ bench.main(function()
 				at, rss = math.tointeger(when), tonumber(kb)
 			end
 		end
-		p:close()
-		assert(at, "the node didn't start")
+		assert(p:close() and at, "the node didn't start, or didn't end well")
 		started[i] = (at - begin) / 1e6
 		ended[i] = (skynet.hpc() - at) / 1e6
 	end

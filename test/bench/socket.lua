@@ -85,7 +85,7 @@ local function idle_on(port, open)
 		skynet.sleep(1)
 	end
 	bench.report("memory of an idle connection", (resident_kb() - before) / n, "KB")
-	p:close()
+	assert(p:close())
 end
 
 local function echo(id)

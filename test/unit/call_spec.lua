@@ -1,5 +1,6 @@
 -- Calls and answers between services: success, every way to fail, and who is told.
 
+local parallel = require "parallel"
 local skynet = require "skynet"
 require "skynet.manager"
 
@@ -149,19 +150,11 @@ describe("skynet.call", function()
 	end)
 
 	it("keeps many calls in flight apart", function()
-		local n, sum, main = 1000, 0, coroutine.running()
-		local left = n
-		for i = 1, n do
-			skynet.fork(function()
-				local v = skynet.call(echo, "lua", "sleep", i % 3, i)
-				sum = sum + v
-				left = left - 1
-				if left == 0 then
-					skynet.wakeup(main)
-				end
-			end)
-		end
-		skynet.wait(main)
+		local n, sum = 1000, 0
+		parallel(n, function(i)
+			local v = skynet.call(echo, "lua", "sleep", i % 3, i)
+			sum = sum + v
+		end)
 		assert.equal(n * (n + 1) // 2, sum)
 	end)
 

@@ -3,26 +3,10 @@
 
 local ledger = require "ledger"
 local memory = require "skynet.memory"
+local parallel = require "parallel"
 local skynet = require "skynet"
 local socket = require "skynet.socket"
 require "skynet.manager"
-
--- Run fn(i) for 1..n in coroutines; returns when all have ended, raises what one raised.
-local function each(n, fn)
-	local left, main, failure = n, coroutine.running(), nil
-	for i = 1, n do
-		skynet.fork(function()
-			local ok, err = pcall(fn, i)
-			failure = failure or not ok and err
-			left = left - 1
-			if left == 0 then
-				skynet.wakeup(main)
-			end
-		end)
-	end
-	skynet.wait(main)
-	assert(not failure, failure)
-end
 
 local function eventually(what, condition)
 	for _ = 1, 6000 do
@@ -68,7 +52,7 @@ describe("a crowd", function()
 		for i = 1, MANY do
 			all[i] = skynet.newservice "limited"
 		end
-		each(MANY, function(i)
+		parallel(MANY, function(i)
 			skynet.send(all[i], "lua", "add")
 			assert.equal(1, (skynet.call(all[i], "lua", "get")))
 		end)
@@ -100,10 +84,10 @@ describe("a crowd", function()
 			end
 		end)
 		local clients = {}
-		each(many, function(i)
+		parallel(many, function(i)
 			clients[i] = assert(socket.open("127.0.0.1", port))
 		end)
-		each(many, function(i)
+		parallel(many, function(i)
 			for round = 1, 10 do
 				local text = ("%d of %d"):format(round, i)
 				socket.write(clients[i], text .. "\n")

@@ -43,22 +43,7 @@ function bench.spread(metric, samples, unit)
 	bench.report(metric .. " p99", at(0.99), unit)
 end
 
---- Run `fn(i)` for i = 1..n in coroutines of their own; returns when all are done.
----@param n integer
----@param fn fun(i: integer)
-function bench.parallel(n, fn)
-	local left, main = n, coroutine.running()
-	for i = 1, n do
-		skynet.fork(function()
-			fn(i)
-			left = left - 1
-			if left == 0 then
-				skynet.wakeup(main)
-			end
-		end)
-	end
-	skynet.wait(main)
-end
+bench.parallel = require "parallel"
 
 --- A scale for all counts: BENCH_SCALE=0.1 for a quick look.
 ---@param n integer

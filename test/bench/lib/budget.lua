@@ -42,6 +42,6 @@ return {
 	["websocket echo 16 B, 100 connections"] = 44e3,
 	["pack"] = 196,
 	["unpack"] = 124,
-	["idle node, 8 workers, 10 s"] = 0,
+	["idle node, 8 workers"] = 0.05,
 	["node, exec to main service"] = 10,
 }

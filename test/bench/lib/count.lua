@@ -50,6 +50,30 @@ operation["call, one of 1000"] = function()
 	end
 end
 
+-- The cost of waiting mustn't grow with how many wait. The oldest goes first.
+local function wake_one_of(many)
+	for i = 1, many do
+		skynet.fork(function()
+			while true do
+				skynet.wait(i)
+			end
+		end)
+	end
+	skynet.yield()
+	for i = 1, n do
+		skynet.wakeup(i % many + 1)
+		skynet.yield()
+	end
+end
+
+operation["wake one of 10 that wait"] = function()
+	wake_one_of(10)
+end
+
+operation["wake one of 5000 that wait"] = function()
+	wake_one_of(5000)
+end
+
 function operation.send()
 	local peer = new_peer()
 	for i = 1, n do

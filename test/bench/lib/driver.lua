@@ -46,11 +46,11 @@ bootstrap = "snlua bootstrap"
 start = "%s"
 lualoader = "./lualib/loader.lua"
 luaservice = "./service/?.lua;%s/test/bench/?.lua"
-lua_path = "./lualib/?.lua;./lualib/?/init.lua;%s/test/bench/lib/?.lua"
+lua_path = "./lualib/?.lua;./lualib/?/init.lua;%s/test/bench/lib/?.lua;%s/test/lib/?.lua"
 lua_cpath = "./luaclib/?.so;%s/test/lib/?.so"
 cpath = "./cservice/?.so"
 bench_dir = "%s/test/bench"
-]]):format(workers[program] or 1, program, here, here, here, here))
+]]):format(workers[program] or 1, program, here, here, here, here, here))
 	f:close()
 	return name
 end
@@ -70,9 +70,6 @@ local function run(dir, program, into, order)
 			end
 			table.insert(into[metric], tonumber(value))
 			lines = lines + 1
-		elseif line:find "BENCH%-SKIP" then
-			lines = lines + 1
-			io.stderr:write(program, ": ", line, "\n")
 		elseif line:find "BENCH%-ERROR" then
 			failed = true
 		end
@@ -82,7 +79,8 @@ local function run(dir, program, into, order)
 	os.remove(name)
 	if failed or not ok or lines == 0 then
 		failures = failures + 1
-		io.stderr:write(("%s in %s failed (%s %s)\n%s\n"):format(program, dir, how, code, table.concat(tail, "\n")))
+		io.stderr:write(("%s in %s failed (%s %s)\n%s\n"):format(program, dir, how, code,
+			table.concat(tail, "\n", math.max(1, #tail - 30))))
 	end
 end
 

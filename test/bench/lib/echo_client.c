@@ -114,7 +114,8 @@ main(int argc, char *argv[]) {
 	if (strcmp(argv[4], "idle") == 0) {
 		printf("%.0f\n", conns / opened);
 		fflush(stdout);
-		usleep((useconds_t)(seconds * 1e6));
+		struct timespec hold = {.tv_sec = (time_t)seconds};
+		(void)nanosleep(&hold, NULL); /* a signal ends it early: no harm */
 		return 0;
 	}
 	for (int i = 0; i < conns; i++)
