@@ -223,7 +223,8 @@ describe("the cluster wire", function()
 			late = receive(c, 0.3)
 			return late
 		end)
-		assert.equal(u32(1) .. "\0Invalid large req (it took too long)", late)
+		-- the first, or another that was late by then
+		assert.equal("\0Invalid large req (it took too long)", late:sub(5))
 		kit.close(c)
 		n:kill()
 	end)
