@@ -19,9 +19,6 @@ if (...) == "peer" then
 		end)
 	end)
 	return
-elseif (...) == "nothing" then
-	skynet.start(function() end)
-	return
 end
 
 local function new_peer()
@@ -87,7 +84,7 @@ end
 
 operation["start and end a service"] = function()
 	for _ = 1, n do
-		skynet.kill(skynet.newservice(SERVICE_NAME, "nothing"))
+		skynet.kill(skynet.newservice "trivial")
 	end
 end
 
