@@ -35,12 +35,12 @@ package.path, LUA_PATH = LUA_PATH, nil
 package.cpath, LUA_CPATH = LUA_CPATH, nil
 
 -- a service that has a folder of its own (dir/?/main.lua) finds its modules there
-local folder = pattern:match "(.*/)[^/?]+$"
+local folder = pattern:match "^(.*/)[^/?]+$"
 if folder then
 	SERVICE_PATH = fill(folder)
 	package.path = SERVICE_PATH .. "?.lua;" .. package.path
 else
-	SERVICE_PATH = pattern:match "(.*/).+$"
+	SERVICE_PATH = pattern:match "^(.*/).+$"
 end
 
 if LUA_PRELOAD then
