@@ -16,6 +16,7 @@
  *   lptrmap.c     map and set of pointers
  *   lsharestr.c   the short strings of all units; strings common to all states; the seed
  *   lshare.c      making and freeing units
+ *   llibimage.c   images of the standard library's tables
  *   lsharevm.c    one state's references: push, census, replace
  */
 #ifndef lshare_h
@@ -24,6 +25,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "lauxlib.h"
 #include "lgc.h"
 #include "lobject.h"
 #include "lstate.h"
@@ -85,6 +87,12 @@ luaE_poolstring(const char *str, size_t l, unsigned h) {
 
 /* Make the pool, once: the names of the standard libraries, and these. */
 LUAI_FUNC void luaE_initpool(const char *const words[]);
+
+/* ---- llibimage.c ---- */
+
+LUAI_FUNC int luaE_copylib(lua_State *L, const luaL_Reg *list);
+/* luaL_openlibs, for the state whose strings become the pool. */
+LUAI_FUNC void luaE_recordlibs(lua_State *L);
 
 /* ---- lshare.c ---- */
 

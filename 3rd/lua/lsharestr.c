@@ -202,7 +202,7 @@ static const char *const *extra; /* set before makepool runs */
 
 static int
 usewords(lua_State *L) {
-	luaL_openlibs(L);
+	luaE_recordlibs(L);
 	lua_newtable(L);
 	for (int i = 0; extra && extra[i]; i++) {
 		lua_pushboolean(L, 1);

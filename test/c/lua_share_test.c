@@ -657,6 +657,38 @@ test_cost(void) {
 	remove(name);
 }
 
+/* All that the libraries have, by name; light C functions with their address. */
+#define DUMP                                                                                     \
+	"local all = {} "                                                                            \
+	"for lib, t in pairs(package.loaded) do for name, f in pairs(t) do "                         \
+	"local plain = lib ~= 'package' and not name:find 'random' and not name:find 'std' and "     \
+	"type(f) == 'function' and not _G.package.loaded._G[name] "                                  \
+	"all[#all + 1] = lib .. '.' .. name .. ' ' .. (plain and tostring(f) or type(f)) "           \
+	"end end table.sort(all) return table.concat(all, '\\n')"
+
+static lua_State *plain_state; /* its libraries were filled name by name */
+
+/* States that come after the first have copies of the library tables, each its own. */
+static void
+test_libraries(void) {
+	lua_State *a = open_state(), *b = open_state();
+	lua_State *const all[] = {plain_state, a, b};
+	for (int i = 0; i < 3; i++) {
+		if (luaL_dostring(all[i], DUMP) != LUA_OK)
+			abort();
+	}
+	const char *text = lua_tostring(plain_state, -1);
+	result(strlen(text) > 2000 && strcmp(text, lua_tostring(a, -1)) == 0,
+	       "library tables are what they are without sharing", lua_tostring(a, -1));
+	int ok = luaL_dostring(a, "string.format = nil string.mine = 1 print = nil "
+	                          "for i = 1, 100 do string['x' .. i] = i end") == LUA_OK;
+	ok = ok && luaL_dostring(b, DUMP) == LUA_OK && strcmp(text, lua_tostring(b, -1)) == 0;
+	result(ok, "a state changes its own library tables only", lua_tostring(b, -1));
+	lua_close(a);
+	lua_close(b);
+	lua_close(plain_state);
+}
+
 static void *
 suite_thread(void *arg) {
 	run_suite(arg);
@@ -683,6 +715,7 @@ test_suite_threads(void) {
 
 int
 main(void) {
+	plain_state = open_state();
 	test_table(); /* states from before the cache was on ... */
 	luaL_initcodecache(NULL);
 	test_table(); /* ... and after */
@@ -693,6 +726,7 @@ main(void) {
 	test_lifetime("generational");
 	test_replace();
 	test_memory();
+	test_libraries();
 	test_suite(0);
 	test_suite(1);
 	test_cost();
