@@ -102,7 +102,7 @@ skynet_lalloc(void *ptr, size_t osize, size_t nsize) {
 			sdallocx(ptr, osize ? osize : 1, 0);
 		p = NULL;
 	} else {
-		p = realloc(ptr, nsize);
+		p = ptr ? realloc(ptr, nsize) : malloc(nsize); /* it's quicker */
 	}
 	me.correction -= net() - before;
 	return p;
