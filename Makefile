@@ -242,11 +242,11 @@ test-modules: $(TEST_SO:%=$(OUT)/%) $(C_TESTS:%=$(OUT)/test/c/bin/%)
 	@mkdir -p test/c/bin; for f in $(TEST_SO) $(C_TESTS:%=test/c/bin/%); do \
 		cmp -s $(OUT)/$$f $$f || cp $(OUT)/$$f $$f; done
 
-$(OUT)/test/cservice/%.so: test/cservice/%.c
+$(OUT)/test/cservice/%.so: test/cservice/%.c $(LUA_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC $(SANFLAGS) -shared \
 		-Iskynet-src -I$(LUA_INC) -MMD -MP -o $@ $<
-$(OUT)/test/lib/%.so: test/lib/%.c
+$(OUT)/test/lib/%.so: test/lib/%.c $(LUA_STAMP)
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -g -fPIC -shared \
 		-I$(LUA_INC) -MMD -MP -o $@ $<
