@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -39,12 +40,24 @@
 #define TEXT_MAX 128
 #define WARNING_SIZE (1024 * 1024)
 
+#define STARVED_MAX 64
+#define STARVED_PAUSE 10 /* cs */
+
+/* Listeners that can't even refuse a connection: they rest, since they would be reported at once. */
+struct starved {
+	int id[STARVED_MAX];
+	int n;
+	uint64_t since; /* cs */
+};
+
 static struct {
 	int poller[MAX_POLLERS];
 	int waker[MAX_POLLERS];
+	struct starved starved[MAX_POLLERS]; /* of the thread that waits there */
 	int pollers;
-	int reserve; /* a descriptor to spare, for saying no when none are left */
-} E;
+	pthread_mutex_t lock;
+	int reserve; /* under the lock: a descriptor to spare, for saying no when none are left; or -1 */
+} E = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local char read_buffer[READ_MAX];
 
@@ -113,18 +126,19 @@ int
 io_watch(struct sock *s) {
 	int p = E.poller[s->poller];
 	uint32_t id = (uint32_t)s->id;
+	bool reading = s->reading && !s->starved;
 	if (s->fd < 0 || s->state == SOCKET_DEAD)
 		return 0;
-	if (!s->reading && !s->writing && s->listed) {
+	if (!reading && !s->writing && s->listed) {
 		/* a socket that wants nothing would still report its peer's end, again and again */
 		poll_remove(p, s->fd);
 		s->listed = false;
 		return 0;
 	}
-	if (!s->reading && !s->writing)
+	if (!reading && !s->writing)
 		return 0;
-	int r = s->listed ? poll_change(p, s->fd, id, s->reading, s->writing)
-	                  : poll_add(p, s->fd, id, s->reading, s->writing);
+	int r = s->listed ? poll_change(p, s->fd, id, reading, s->writing)
+	                  : poll_add(p, s->fd, id, reading, s->writing);
 	if (r == 0)
 		s->listed = true;
 	return r;
@@ -464,14 +478,58 @@ io_tcp_options(int fd) {
 }
 
 /* No descriptors are left: accept one connection with the spare one, and drop it. */
-static void
-refuse_one(struct sock *s, int error) {
-	io_event(s, SKYNET_SOCKET_TYPE_ERROR, 0, strerror(error));
-	close(E.reserve);
+static bool
+refuse_one(const struct sock *s) {
+	pthread_mutex_lock(&E.lock);
+	if (E.reserve >= 0)
+		close(E.reserve);
 	int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
 		close(fd);
+	/* another thread may have been faster with it: then later */
 	E.reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	pthread_mutex_unlock(&E.lock);
+	return fd >= 0;
+}
+
+static void
+starve(struct sock *s) {
+	struct starved *all = &E.starved[s->poller];
+	if (all->n == STARVED_MAX)
+		return;
+	if (all->n == 0)
+		all->since = skynet_now();
+	all->id[all->n++] = s->id;
+	s->starved = true;
+	(void)io_watch(s); /* asking for less can't be refused */
+}
+
+static void
+out_of_descriptors(struct sock *s, int error) {
+	bool refused = refuse_one(s);
+	if (refused || !s->told_starved)
+		io_event(s, SKYNET_SOCKET_TYPE_ERROR, 0, strerror(error));
+	s->told_starved = !refused;
+	if (!refused)
+		starve(s);
+}
+
+/* Look whether there are descriptors again. */
+static void
+retry_starved(struct starved *all) {
+	int n = all->n;
+	if (n == 0 || skynet_now() - all->since < STARVED_PAUSE)
+		return;
+	all->n = 0;
+	for (int i = 0; i < n; i++) {
+		struct sock *s = table_get(all->id[i]);
+		if (s == NULL)
+			continue;
+		s->starved = false;
+		if (io_watch(s) != 0)
+			starve(s);
+		table_put(s);
+	}
 }
 
 static bool
@@ -481,9 +539,10 @@ accept_one(struct sock *s) {
 	int fd = accept4(s->fd, &peer.s, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE)
-			refuse_one(s, errno);
+			out_of_descriptors(s, errno);
 		return errno == EINTR || errno == ECONNABORTED;
 	}
+	s->told_starved = false;
 	struct sock *c = table_new(s->owner);
 	if (c == NULL) { /* too many sockets */
 		close(fd);
@@ -605,7 +664,11 @@ handle(struct sock *s, const struct poll_event *e) {
 int
 io_wait(int index, int64_t timeout_ns) {
 	struct poll_event e[256];
+	const int64_t pause_ns = STARVED_PAUSE * INT64_C(10000000);
+	if (E.starved[index].n > 0 && (timeout_ns < 0 || timeout_ns > pause_ns))
+		timeout_ns = pause_ns;
 	int n = poll_wait(E.poller[index], e, 256, timeout_ns);
+	retry_starved(&E.starved[index]);
 	if (n == 0)
 		return 0;
 	epoch_enter();

@@ -56,6 +56,8 @@ struct sock {
 	bool writing;       /* waiting for room */
 	bool dirty;         /* in some worker's list of sockets to flush */
 	bool started;       /* a listener that accepts */
+	bool starved;       /* it rests: there are no descriptors */
+	bool told_starved;
 	bool closing;       /* closed by us: goes when everything was sent */
 	bool read_closed;   /* the peer has finished, or an error came */
 	bool write_closed;  /* a write failed */

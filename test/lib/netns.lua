@@ -8,6 +8,7 @@ netns.__index = netns
 
 local prefix = ("sk%x"):format(math.floor(kit.now() * 1000) % 0xffffff) -- nobody else's
 local count, all = 0, {}
+local cables = {} -- pids
 
 local function run(...)
 	local words = { ... }
@@ -27,30 +28,18 @@ local function must(...)
 	return text
 end
 
--- Try something with a machine that has a cable to nowhere. Returns why it failed, or nil.
-local function try(...)
+--- Why there can be no machines here; nil when there can.
+function netns.missing()
 	local name = prefix .. "t"
 	local ok, text = run("ip", "netns", "add", name)
 	if ok then
 		ok, text = run("ip", "-n", name, "link", "add", "name", "cable", "type", "veth", "peer", "name", "end2")
-		if ok and ... then
-			ok, text = run("tc", "-n", name, ...)
+		if ok then
+			ok, text = run("ip", "-n", name, "tuntap", "add", "dev", "rough", "mode", "tun")
 		end
 		run("ip", "netns", "del", name)
 	end
-	return not ok and text or nil
-end
-
---- Why there can be no machines here; nil when there can.
-function netns.missing()
-	local text = try()
-	return text and "no network namespaces here: " .. text
-end
-
---- Why `suffer` can't lose and delay here; nil when it can.
-function netns.cannot_suffer()
-	local text = try("qdisc", "add", "dev", "cable", "root", "netem", "loss", "1%")
-	return text and "no netem here: " .. text
+	return not ok and "no network namespaces here: " .. text or nil
 end
 
 --- Two machines with a cable between them: `a.address` and `b.address`.
@@ -72,13 +61,29 @@ function netns.pair()
 	return a, b
 end
 
---- What this machine sends suffers from now on: words of `tc qdisc`, as "netem delay 20ms loss 10%".
+--- What this machine sends suffers from now on: words of `tc qdisc`, as "tbf rate 4mbit burst 32kb latency 1s".
 function netns:suffer(how)
 	local words = { "tc", "-n", self.name, "qdisc", "replace", "dev", "cable", "root" }
 	for word in how:gmatch "%S+" do
 		words[#words + 1] = word
 	end
 	must(table.unpack(words))
+end
+
+--- What two machines send to each other takes a bad cable from now on (not what goes on already): delay and
+--- jitter in seconds, loss as a share.
+function netns.worsen(a, b, delay, jitter, loss)
+	local run_cable = ("require('bad_cable').run('%s', '%s', %f, %f, %f)"):format(a.name, b.name, delay, jitter, loss)
+	local pid, out, input = kit.spawn { "3rd/lua/lua", "-e", "package.cpath = 'test/lib/?.so'", "-e", run_cable }
+	cables[#cables + 1] = pid
+	local text = kit.read(out, 10)
+	kit.close(out)
+	kit.close(input)
+	assert(text == "ready\n", text)
+	for _, end_ in ipairs { { a, b }, { b, a } } do
+		must("ip", "-n", end_[1].name, "link", "set", "rough", "up")
+		must("ip", "-n", end_[1].name, "route", "add", end_[2].address .. "/32", "dev", "rough", "src", end_[1].address)
+	end
 end
 
 --- What two machines send to each other is swallowed from now on: it goes to an address nobody has.
@@ -110,6 +115,11 @@ function netns:connections(port)
 end
 
 function netns.remove_all()
+	for i = #cables, 1, -1 do
+		kit.kill(cables[i], 9)
+		kit.wait(cables[i], 10)
+		cables[i] = nil
+	end
 	for i = #all, 1, -1 do
 		run("ip", "netns", "del", all[i].name)
 		all[i] = nil
