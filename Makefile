@@ -4,7 +4,7 @@
 # make fuzz        fuzz every parser of network bytes (SECONDS=10 each, F=pattern)
 # make stress      a cluster under random load, killed and frozen, and laws (SECONDS=30, SEED=n)
 # make bench       build, and measure (B=name: only that program; PEER=dir: another runtime beside)
-# make bench-counts   instructions, system calls, page faults per operation (B=name, PEER=dir)
+# make bench-counts   instructions, atomics, system calls, page faults per operation (B=name, PEER=dir)
 # make deps        install what is missing (Debian packages)
 # make install / uninstall     PREFIX=/usr/local DESTDIR=
 # make clean / distclean       objects and products / also the fetched Lua source

@@ -43,7 +43,8 @@
 #define STARVED_MAX 64
 #define STARVED_PAUSE 10 /* cs */
 
-/* Listeners that can't even refuse a connection: they rest, since they would be reported at once. */
+/* Listeners that can't even refuse a connection: they rest, since they would be reported at once.
+ */
 struct starved {
 	int id[STARVED_MAX];
 	int n;
@@ -56,7 +57,8 @@ static struct {
 	struct starved starved[MAX_POLLERS]; /* of the thread that waits there */
 	int pollers;
 	pthread_mutex_t lock;
-	int reserve; /* under the lock: a descriptor to spare, for saying no when none are left; or -1 */
+	int reserve; /* under the lock: a descriptor to spare, for saying no when none are left; or -1
+	              */
 } E = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local char read_buffer[READ_MAX];

@@ -1,7 +1,8 @@
 #!/bin/sh
-# What one operation costs in figures that don't jitter: instructions (callgrind), system calls
-# (strace) and minor page faults. Each is counted at two sizes, so that starting and ending cancel.
-# One worker. PEER=dir counts another runtime with this layout beside ours.
+# What one operation costs in figures that don't jitter: instructions (callgrind), those among them
+# that are atomic read-modify-writes, system calls (strace) and minor page faults. Each is counted at
+# two sizes, so that starting and ending cancel. One worker. PEER=dir counts another runtime with
+# this layout beside ours. PLACES=1 lists where the atomic instructions are.
 #
 #   test/bench/counts.sh [OPERATION]
 set -eu
@@ -36,9 +37,15 @@ run() {
 	)
 }
 
+# the profile stays for what else is counted in it
 instructions() {
-	run "$1" "$2" valgrind --tool=callgrind --callgrind-out-file=/dev/null
+	run "$1" "$2" valgrind --tool=callgrind --dump-instr=yes --compress-pos=no --compress-strings=no \
+		--callgrind-out-file="$tmp/profile.$2"
 	sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$tmp/err"
+}
+
+atomics() {
+	3rd/lua/lua test/bench/lib/atomics.lua "$tmp/profile.$2"
 }
 
 calls() {
@@ -60,11 +67,11 @@ per_operation() {
 }
 
 row() {
-	printf '%-32s %12s %12s %12s  %s\n' "$@"
+	printf '%-32s %12s %12s %12s %12s  %s\n' "$@"
 }
 
 config
-row operation instructions "syscalls" "minor faults" ""
+row operation instructions atomics "system calls" "minor faults" ""
 while read -r n operation; do
 	case $operation in
 	*"${1:-}"*) ;;
@@ -72,11 +79,14 @@ while read -r n operation; do
 	esac
 	for dir in "$here" ${PEER:+"$PEER"}; do
 		i=$(per_operation instructions "$dir" "$n") || i=-
+		a=$(per_operation atomics "$dir" "$n") || a=-
 		s=$(per_operation calls "$dir" "$n") || s=-
 		f=$(per_operation faults "$dir" $((n * 10))) || f=-
 		who=
 		[ "$dir" = "$here" ] || who=peer
-		row "$operation" "$i" "$s" "$f" "$who"
+		row "$operation" "$i" "$a" "$s" "$f" "$who"
+		[ -z "${PLACES:-}" ] ||
+			3rd/lua/lua test/bench/lib/atomics.lua "$tmp/profile.$n" "$tmp/profile.$((n * 4))" $((n * 3))
 	done
 done <<END
 5000 call

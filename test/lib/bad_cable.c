@@ -1,12 +1,13 @@
 /*
- * A cable between two network namespaces that loses and delays what goes through it, in any kernel
- * that has TUN devices: each end is a device "rough", and this program carries the packets.
+ * A cable between two network namespaces that loses and delays what goes through it, in any
+ * kernel that has TUN devices: each end is a device "rough", and this program carries the
+ * packets.
  *
  *   require("bad_cable").run(namespace, namespace, delay, jitter, loss)
  *
- * Delay and jitter are seconds, loss a share. A packet takes the delay, give or take the jitter, so
- * packets overtake each other. It writes a line when the devices are there, and runs until it's
- * killed. As a queue of a real device, a full one loses what comes.
+ * Delay and jitter are seconds, loss a share. A packet takes the delay, give or take the jitter,
+ * so packets overtake each other. It writes a line when the devices are there, and runs until
+ * it's killed. As a queue of a real device, a full one loses what comes.
  */
 #include <errno.h>
 #include <fcntl.h>
