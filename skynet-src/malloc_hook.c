@@ -22,8 +22,9 @@
 const char *malloc_conf = "lg_tcache_max:17";
 
 static _Thread_local struct {
-	uint64_t *in;  /* bytes this thread allocated, ever */
-	uint64_t *out; /* ... and freed */
+	/* volatile: compilers know that malloc and free change no other variable, but they do */
+	volatile uint64_t *in;  /* bytes this thread allocated, ever */
+	volatile uint64_t *out; /* ... and freed */
 	int64_t begin;
 	int64_t correction; /* since begin */
 	int open;           /* a service runs */
