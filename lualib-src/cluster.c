@@ -7,6 +7,7 @@
 #include "cluster_frame.h"
 #include "cluster_path.h"
 #include "skynet_malloc.h"
+#include "skynet_runtime.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -328,6 +329,14 @@ lnodename(lua_State *L) {
 	return 1;
 }
 
+/* give(ptr, sz) -> ptr, sz: the block travels inside of a message, and is its receiver's */
+static int
+lgive(lua_State *L) {
+	skynet_account_give(check_pointer(L, 1));
+	lua_settop(L, 2);
+	return 2;
+}
+
 int
 skynet_open_cluster_core(lua_State *L) {
 	static const luaL_Reg functions[] = {
@@ -339,6 +348,7 @@ skynet_open_cluster_core(lua_State *L) {
 		{"unpackresponse", lunpackresponse},
 		{"append", lappend},
 		{"concat", lconcat},
+		{"give", lgive},
 		{"isname", lisname},
 		{"nodename", lnodename},
 		{"sender", cluster_new_sender},

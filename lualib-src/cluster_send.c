@@ -251,6 +251,7 @@ take_request(lua_State *L, struct sender *s, int at, uint32_t source, int sessio
 	void *msg = check_pointer(L, at + 2);
 	lua_Integer sz = lua_tointeger(L, at + 3);
 	luaL_argcheck(L, msg || sz == 0, at + 2, "a size without a block");
+	skynet_account_take(msg);
 	struct cluster_address to = {0};
 	if (lua_isinteger(L, at + 1)) {
 		to.handle = (uint32_t)lua_tointeger(L, at + 1);

@@ -7,7 +7,6 @@
 #include "skynet_runtime.h"
 #include "skynet_server.h"
 
-#include <malloc.h>
 
 #define FIRST_SIZE 64
 
@@ -91,12 +90,12 @@ live_remove(struct live *t, uint64_t id) {
 
 void
 live_share(void *block) {
-	skynet_account(-(ptrdiff_t)malloc_usable_size(block));
+	skynet_account_give(block);
 }
 
 void
 live_take(void *block) {
-	skynet_account((ptrdiff_t)malloc_usable_size(block));
+	skynet_account_take(block);
 }
 
 void

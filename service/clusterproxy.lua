@@ -2,6 +2,7 @@
 --- there, and the answer comes back as it is.
 
 local cluster = require "skynet.cluster"
+local give = require "skynet.cluster.core".give
 local skynet = require "skynet"
 require "skynet.manager"
 
@@ -28,9 +29,9 @@ skynet.forward_type(forward_map, function()
 
 	skynet.dispatch("system", function(session, _, msg, sz)
 		if session == 0 then
-			skynet.send(sender, "lua", "push", address, msg, sz)
+			skynet.send(sender, "lua", "push", address, give(msg, sz))
 		else
-			skynet.ret(skynet.rawcall(sender, "lua", skynet.pack("req", address, msg, sz)))
+			skynet.ret(skynet.rawcall(sender, "lua", skynet.pack("req", address, give(msg, sz))))
 		end
 	end)
 end)

@@ -12,6 +12,13 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
+
+/* The kernel's own memory: charged to no service, whoever runs. Returns as malloc and calloc. */
+void *account_malloc(size_t sz);
+void *account_calloc(size_t n, size_t sz);
+/* Free such a block, or one that was given away, as every message's. */
+void account_free(void *block);
 
 /* Around the batch of a service. */
 void account_begin(void);
@@ -19,10 +26,11 @@ void account_end(_Atomic ptrdiff_t *charge);
 
 /* The running service gave a block away; may be NULL. */
 void account_given(void *block);
-/* Free a message's block for the service. */
-void account_free(void *block);
-/* The service keeps a message's block. */
-void account_kept(void *block);
+/* Bytes of a message's block: what a service is charged that keeps it. */
+size_t account_size(void *block);
+/* What the running service allocates between a mark and here moves to another charge; or to none. */
+int64_t account_mark(void);
+void account_move(int64_t mark, _Atomic ptrdiff_t *charge);
 /* A socket event comes in: its data now belongs to the service. */
 void account_received(void *event, size_t sz);
 

@@ -5,6 +5,7 @@
  */
 #include "epoch.h"
 
+#include "account.h"
 #include "skynet_malloc.h"
 #include "spinlock.h"
 
@@ -69,7 +70,7 @@ epoch_register(void) {
 
 void
 epoch_retire(void *p, void (*fn)(void *)) {
-	struct retired *r = skynet_malloc(sizeof(*r));
+	struct retired *r = account_malloc(sizeof(*r));
 	r->object = p;
 	r->fn = fn;
 	r->next = NULL;
@@ -116,6 +117,6 @@ epoch_collect(void) {
 		struct retired *r = ready;
 		ready = r->next;
 		r->fn(r->object);
-		skynet_free(r);
+		account_free(r);
 	}
 }

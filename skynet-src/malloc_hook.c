@@ -1,14 +1,12 @@
 /*
- * The heap: statistics of jemalloc, memory charges, Lua's allocator. See account.h.
+ * The heap: statistics of jemalloc, and what each service holds (account.h).
  */
 #include "malloc_hook.h"
 
-#include "account.h"
 #include "service.h"
 #include "skynet.h"
 #include "skynet_handle.h"
 #include "skynet_runtime.h"
-#include "skynet_socket.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
@@ -20,94 +18,6 @@
 
 /* threads keep freed blocks of up to 128 KB at hand: reads, cluster parts, larger messages */
 const char *malloc_conf = "lg_tcache_max:17";
-
-static _Thread_local struct {
-	/* volatile: compilers know that malloc and free change no other variable, but they do */
-	volatile uint64_t *in;  /* bytes this thread allocated, ever */
-	volatile uint64_t *out; /* ... and freed */
-	int64_t begin;
-	int64_t correction; /* since begin */
-	int open;           /* a service runs */
-} me;
-
-static int64_t
-net(void) {
-	if (me.in == NULL) {
-		size_t sz = sizeof(me.in);
-		if (mallctl("thread.allocatedp", &me.in, &sz, NULL, 0) != 0 ||
-		    mallctl("thread.deallocatedp", &me.out, &sz, NULL, 0) != 0) {
-			static uint64_t none; /* built without statistics: charges stay 0 */
-			me.in = me.out = &none;
-		}
-	}
-	return (int64_t)(*me.in - *me.out);
-}
-
-static int64_t
-usable(void *block) {
-	return block ? (int64_t)sallocx(block, 0) : 0;
-}
-
-void
-account_begin(void) {
-	me.begin = net();
-	me.correction = 0;
-	me.open = 1;
-}
-
-void
-account_end(_Atomic ptrdiff_t *charge) {
-	ptrdiff_t change = (ptrdiff_t)(net() - me.begin + me.correction);
-	me.open = 0;
-	/* relaxed: only the running worker writes it */
-	ptrdiff_t now = atomic_load_explicit(charge, memory_order_relaxed);
-	atomic_store_explicit(charge, now + change, memory_order_relaxed);
-}
-
-void
-account_given(void *block) {
-	if (me.open)
-		me.correction -= usable(block);
-}
-
-void
-account_free(void *block) {
-	int64_t before = net();
-	free(block);
-	me.correction += before - net();
-}
-
-void
-account_kept(void *block) {
-	me.correction += usable(block);
-}
-
-void
-account_received(void *event, size_t sz) {
-	struct skynet_socket_message *m = event;
-	if (m && sz >= sizeof(*m))
-		me.correction += usable(m->buffer);
-}
-
-void
-skynet_account(ptrdiff_t bytes) {
-	me.correction += bytes;
-}
-
-void *
-skynet_lalloc(void *ptr, size_t osize, size_t nsize) {
-	int64_t before = net();
-	void *p;
-	if (nsize == 0) {
-		if (ptr)
-			sdallocx(ptr, osize ? osize : 1, 0);
-		p = NULL;
-	} else {
-		p = ptr ? realloc(ptr, nsize) : malloc(nsize); /* it's quicker */
-	}
-	me.correction -= net() - before;
-	return p;
-}
 
 static size_t
 read_stat(const char *name) {
@@ -192,51 +102,6 @@ mallctl_cmd(const char *name) {
 }
 
 #else
-
-void
-account_begin(void) {
-}
-
-void
-account_end(_Atomic ptrdiff_t *charge) {
-	(void)charge;
-}
-
-void
-account_given(void *block) {
-	(void)block;
-}
-
-void
-account_free(void *block) {
-	free(block);
-}
-
-void
-account_kept(void *block) {
-	(void)block;
-}
-
-void
-account_received(void *event, size_t sz) {
-	(void)event;
-	(void)sz;
-}
-
-void
-skynet_account(ptrdiff_t bytes) {
-	(void)bytes;
-}
-
-void *
-skynet_lalloc(void *ptr, size_t osize, size_t nsize) {
-	(void)osize;
-	if (nsize == 0) {
-		free(ptr);
-		return NULL;
-	}
-	return realloc(ptr, nsize);
-}
 
 size_t
 malloc_used_memory(void) {

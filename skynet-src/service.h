@@ -28,6 +28,7 @@ struct skynet_context {
 	int overload; /* length at which to warn next */
 	bool profile;
 	bool corked;
+	bool keeps;             /* it has kept a message */
 	bool uncounted;         /* doesn't keep the process alive */
 	char result[32];        /* of the last command */
 	uint64_t message_ticks; /* when the current message began */

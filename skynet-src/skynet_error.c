@@ -11,6 +11,7 @@
  */
 #include "log_queue.h"
 
+#include "account.h"
 #include "config.h"
 #include "service.h"
 #include "skynet.h"
@@ -163,17 +164,10 @@ find_logger(void) {
 	return to;
 }
 
-void
-skynet_error(struct skynet_context *context, const char *msg, ...) {
-	va_list ap;
-	size_t sz;
-	va_start(ap, msg);
-	char *text = format(msg, ap, &sz);
-	va_end(ap);
-	if (text == NULL)
-		return;
+/* Takes the text. */
+static void
+log_line(uint32_t source, char *text, size_t sz) {
 	uint32_t to = find_logger();
-	uint32_t source = context ? skynet_context_handle(context) : 0;
 	if (to && has_room(to, sz)) {
 		if (push_line(to, source, text, sz))
 			return;
@@ -181,4 +175,17 @@ skynet_error(struct skynet_context *context, const char *msg, ...) {
 		fprintf(stderr, "[:%08x] %.*s\n", source, (int)sz, text);
 	}
 	skynet_free(text);
+}
+
+void
+skynet_error(struct skynet_context *context, const char *msg, ...) {
+	const int64_t mark = account_mark();
+	va_list ap;
+	size_t sz;
+	va_start(ap, msg);
+	char *text = format(msg, ap, &sz);
+	va_end(ap);
+	if (text)
+		log_line(context ? skynet_context_handle(context) : 0, text, sz);
+	account_move(mark, NULL); /* the line is the logger's */
 }

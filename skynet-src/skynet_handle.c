@@ -11,6 +11,7 @@
  */
 #include "skynet_handle.h"
 
+#include "account.h"
 #include "epoch.h"
 #include "service.h"
 #include "skynet_harbor.h"
@@ -46,7 +47,7 @@ static struct {
 
 static struct table *
 table_new(uint32_t size) {
-	struct table *t = skynet_calloc(1, sizeof(*t) + size * sizeof(t->slot[0]));
+	struct table *t = account_calloc(1, sizeof(*t) + size * sizeof(t->slot[0]));
 	if (t)
 		t->mask = size - 1;
 	return t;
@@ -79,7 +80,7 @@ grow(void) {
 			atomic_init(&fresh->slot[ctx->handle & fresh->mask], ctx);
 	}
 	atomic_store_explicit(&H.table, fresh, memory_order_release);
-	epoch_retire(old, skynet_free);
+	epoch_retire(old, account_free);
 	return true;
 }
 
@@ -227,7 +228,7 @@ skynet_handle_namehandle(uint32_t handle, const char *name) {
 	if (n == NULL) {
 		size_t sz = strlen(name) + 1;
 		struct name **b = bucket_of(name);
-		n = skynet_malloc(sizeof(*n) + sz);
+		n = account_malloc(sizeof(*n) + sz);
 		memcpy(n->text, name, sz);
 		n->handle = 0;
 		n->next = *b;

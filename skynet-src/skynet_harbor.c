@@ -1,5 +1,6 @@
 #include "skynet_harbor.h"
 
+#include "account.h"
 #include "skynet.h"
 #include "skynet_handle.h"
 #include "skynet_server.h"
@@ -20,8 +21,8 @@ skynet_harbor_send(struct remote_message *rmsg, uint32_t source, int session) {
 	if (why) {
 		skynet_error(NULL, "error: can't send a message of type %d to :%08x from :%08x: %s",
 		             rmsg->type, rmsg->destination.handle, source, why);
-		skynet_free((void *)rmsg->message);
-		skynet_free(rmsg);
+		account_free((void *)rmsg->message);
+		account_free(rmsg);
 		return -1;
 	}
 	skynet_context_send(ctx, rmsg, sizeof(*rmsg), source, PTYPE_SYSTEM, session);

@@ -34,6 +34,12 @@ int skynet_context_mqlen(struct skynet_context *context);
 
 /* Correct the memory charge of the running service by `bytes` (given away: negative). */
 void skynet_account(ptrdiff_t bytes);
+/*
+ * A block that is handed on inside of a message, as a pointer: its sender gives it, and its
+ * receiver takes it, before it's freed. NULL is fine.
+ */
+void skynet_account_give(void *block);
+void skynet_account_take(void *block);
 
 /* What a worker thread does. */
 struct skynet_thread_info {

@@ -68,9 +68,9 @@ message_free(struct skynet_message *msg) {
 	if (type == PTYPE_SOCKET && msg->data) {
 		struct skynet_socket_message *m = msg->data;
 		if ((msg->sz & MESSAGE_TYPE_MASK) >= sizeof(*m))
-			skynet_free(m->buffer);
+			account_free(m->buffer);
 	}
-	skynet_free(msg->data);
+	account_free(msg->data);
 }
 
 /* Nobody will handle this message any more. */
@@ -96,8 +96,10 @@ drain(struct skynet_context *ctx) {
 static void
 free_context(void *p) {
 	struct skynet_context *ctx = p;
+	const int64_t mark = account_mark();
 	drain(ctx);
 	skynet_free(ctx);
+	account_move(mark, NULL);
 }
 
 /* One less keeps the process alive; the last is the logger, unless it's gone already. */
@@ -123,8 +125,10 @@ destroy(struct skynet_context *ctx) {
 	/* closing is no error worth a word: the file was flushed after each line */
 	if (f)
 		(void)fclose(f);
+	const int64_t mark = account_mark();
 	if (ctx->mod)
 		skynet_module_instance_release(ctx->mod, ctx->inst);
+	account_move(mark, NULL); /* the service whose it was is no more */
 	bool counted = !ctx->uncounted;
 	epoch_retire(ctx, free_context);
 	if (counted)
@@ -200,6 +204,7 @@ skynet_context_new(const char *name, const char *parm) {
 	struct skynet_module *mod = skynet_module_query(name);
 	if (mod == NULL)
 		return 0;
+	const int64_t mark = account_mark();
 	void *inst = skynet_module_instance_create(mod);
 	if (inst == NULL) {
 		skynet_error(NULL, "error: launch %s FAILED : its create function gave nothing", name);
@@ -210,6 +215,7 @@ skynet_context_new(const char *name, const char *parm) {
 		skynet_error(NULL, "error: launch %s FAILED : no memory or no handle left", name);
 		skynet_module_instance_release(mod, inst);
 		skynet_free(ctx);
+		account_move(mark, NULL);
 		return 0;
 	}
 	uint32_t handle = ctx->handle;
@@ -220,8 +226,10 @@ skynet_context_new(const char *name, const char *parm) {
 		drain(ctx);
 		skynet_context_release(ctx);
 		skynet_context_release(ctx);
+		account_move(mark, NULL);
 		return 0;
 	}
+	account_move(mark, &ctx->charge);
 	skynet_error(ctx, "LAUNCH %s %s", name, parm ? parm : "");
 	/* from here on a worker may run it; until now it was ours */
 	if (!mailbox_rest(&ctx->mailbox)) {
@@ -316,12 +324,16 @@ dispatch(struct skynet_context *ctx, struct skynet_message *msg) {
 		account_received(msg->data, sz);
 	else if (type == PTYPE_TEXT)
 		log_queue_taken(ctx->handle, sz);
+	/* it may be freed by then: looked at now, for services that have kept one before */
+	size_t held = ctx->keeps ? account_size(msg->data) : 0;
 	int kept = ctx->cb(ctx, ctx->cb_ud, type, msg->session, msg->source, msg->data, sz);
-	if (kept)
-		account_kept(msg->data);
 	scheduler_end();
-	if (!kept)
+	if (kept) {
+		ctx->keeps = true;
+		skynet_account((ptrdiff_t)held);
+	} else {
 		account_free(msg->data);
+	}
 }
 
 /*
@@ -463,6 +475,7 @@ skynet_context_send(struct skynet_context *ctx, void *msg, size_t sz, uint32_t s
                     int session) {
 	struct skynet_message m = {source, session, msg, sz | (size_t)type << MESSAGE_TYPE_SHIFT};
 	epoch_enter();
+	skynet_account(-(ptrdiff_t)sizeof(struct mailbox_node));
 	if (mailbox_push(&ctx->mailbox, &m))
 		scheduler_ready(ctx);
 	epoch_leave();
@@ -487,14 +500,13 @@ payload(int type, void *msg, size_t sz, bool *failed) {
 		account_given(msg);
 		return msg;
 	}
-	char *copy = skynet_malloc(sz + 1);
+	char *copy = account_malloc(sz + 1);
 	if (copy == NULL) {
 		*failed = true;
 		return NULL;
 	}
 	memcpy(copy, msg, sz);
 	copy[sz] = '\0';
-	account_given(copy);
 	return copy;
 }
 
@@ -507,7 +519,7 @@ discard(int type, void *msg) {
 static int
 send_remote(uint32_t source, const char *name, uint32_t handle, int type, int session, void *data,
             size_t sz) {
-	struct remote_message *r = skynet_calloc(1, sizeof(*r));
+	struct remote_message *r = account_calloc(1, sizeof(*r));
 	if (name) {
 		size_t n = strlen(name);
 		memcpy(r->destination.name, name, n < GLOBALNAME_LENGTH ? n : GLOBALNAME_LENGTH);
@@ -550,7 +562,7 @@ skynet_send(struct skynet_context *context, uint32_t source, uint32_t destinatio
 	                           sz | (size_t)(type & 0xff) << MESSAGE_TYPE_SHIFT};
 	int pushed = skynet_context_push(destination, &m);
 	if (pushed != 0) {
-		skynet_free(data);
+		account_free(data);
 		return pushed;
 	}
 	return session;

@@ -8,6 +8,7 @@
  */
 #include "skynet_socket.h"
 
+#include "account.h"
 #include "config.h"
 #include "skynet.h"
 #include "skynet_runtime.h"
@@ -92,12 +93,12 @@ free_buffer(const struct socket_sendbuffer *b) {
 /* The buffer as a heap block of its own. */
 static struct outgoing *
 take_buffer(const struct socket_sendbuffer *b) {
-	struct outgoing *o = skynet_calloc(1, sizeof(*o));
+	struct outgoing *o = account_calloc(1, sizeof(*o));
 	if (b->type == SOCKET_BUFFER_MEMORY) {
-		skynet_account(-(ptrdiff_t)b->sz); /* the service's block is the socket's now */
 		o->block = (void *)b->buffer;
+		account_given(o->block);
 	} else {
-		o->block = skynet_malloc(b->sz ? b->sz : 1);
+		o->block = account_malloc(b->sz ? b->sz : 1);
 		memcpy(o->block, b->buffer, b->sz);
 	}
 	o->data = o->block;
@@ -249,6 +250,7 @@ skynet_socket_connect(struct skynet_context *ctx, const char *host, int port) {
 		skynet_error(ctx, "socket-server error: Invalid addr %s.", host ? host : "(null)");
 		return -1;
 	}
+	const int64_t mark = account_mark();
 	struct sock *s = new_socket(ctx);
 	if (s == NULL)
 		return -1;
@@ -262,6 +264,7 @@ skynet_socket_connect(struct skynet_context *ctx, const char *host, int port) {
 		resolve_later(id, host, port);
 	}
 	table_put(s);
+	account_move(mark, NULL); /* addresses are the system's, and freed elsewhere */
 	return id;
 }
 
@@ -463,7 +466,7 @@ udp_socket(struct skynet_context *ctx, int fd, bool v6, const struct addrinfo *p
 	s->udp_v6 = v6;
 	s->state = SOCKET_UDP;
 	if (peer) {
-		s->udp_peer = skynet_calloc(1, sizeof(*s->udp_peer));
+		s->udp_peer = account_calloc(1, sizeof(*s->udp_peer));
 		memcpy(s->udp_peer, peer->ai_addr, peer->ai_addrlen);
 	}
 	s->reading = true;
@@ -517,7 +520,7 @@ skynet_socket_udp_connect(struct skynet_context *ctx, int id, const char *addr, 
 			io_event(s, SKYNET_SOCKET_TYPE_ERROR, 0, "protocol mismatch");
 		} else {
 			if (s->udp_peer == NULL)
-				s->udp_peer = skynet_calloc(1, sizeof(*s->udp_peer));
+				s->udp_peer = account_calloc(1, sizeof(*s->udp_peer));
 			memcpy(s->udp_peer, list->ai_addr, list->ai_addrlen);
 		}
 	}
@@ -556,8 +559,8 @@ io_send_datagram(struct sock *s, struct outgoing *o) {
 	else if (n >= 0)
 		s->bytes_out += (uint64_t)n;
 	s->time_out = skynet_now();
-	skynet_free(o->block);
-	skynet_free(o);
+	account_free(o->block);
+	account_free(o);
 }
 
 int

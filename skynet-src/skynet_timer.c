@@ -12,6 +12,7 @@
  */
 #include "timer.h"
 
+#include "account.h"
 #include "clock.h"
 #include "epoch.h"
 #include "scheduler.h"
@@ -187,7 +188,7 @@ timer_advance(void) {
 	for (struct timer_node *n = fired.first; n;) {
 		struct timer_node *next = n->next;
 		expire(n->handle, n->session);
-		skynet_free(n);
+		account_free(n);
 		n = next;
 	}
 	epoch_leave();
@@ -200,7 +201,7 @@ skynet_timeout(uint32_t handle, int time, int session) {
 		expire(handle, session);
 		return session;
 	}
-	struct timer_node *n = skynet_malloc(sizeof(*n));
+	struct timer_node *n = account_malloc(sizeof(*n));
 	n->handle = handle;
 	n->session = session;
 	n->expire = current() + (unsigned)time;

@@ -14,6 +14,7 @@
  */
 #include "socket_io.h"
 
+#include "account.h"
 #include "epoch.h"
 #include "skynet.h"
 #include "skynet_mq.h"
@@ -73,14 +74,14 @@ deliver(uint32_t owner, struct skynet_socket_message *m, size_t sz) {
 	                             .sz = sz | (size_t)PTYPE_SOCKET << MESSAGE_TYPE_SHIFT};
 	if (skynet_context_push(owner, &msg) == 0)
 		return;
-	skynet_free(m->buffer); /* the owner has died */
-	skynet_free(m);
+	account_free(m->buffer); /* the owner has died */
+	account_free(m);
 }
 
 static void
 event(uint32_t owner, int id, int type, int ud, char *buffer, const char *text) {
 	size_t n = text ? strlen(text) : 0;
-	struct skynet_socket_message *m = skynet_malloc(sizeof(*m) + n);
+	struct skynet_socket_message *m = account_malloc(sizeof(*m) + n);
 	m->type = type;
 	m->id = id;
 	m->ud = ud;
@@ -151,8 +152,8 @@ drop_queue(struct out_queue *q) {
 	while (q->first) {
 		struct outgoing *o = q->first;
 		q->first = o->next;
-		skynet_free(o->block);
-		skynet_free(o);
+		account_free(o->block);
+		account_free(o);
 	}
 	q->last = &q->first;
 }
@@ -177,7 +178,7 @@ io_release(struct sock *s) {
 	if (s->addresses)
 		freeaddrinfo(s->addresses);
 	s->addresses = NULL;
-	skynet_free(s->udp_peer);
+	account_free(s->udp_peer);
 	s->udp_peer = NULL;
 	table_remove(s);
 }
@@ -264,8 +265,8 @@ consume(struct sock *s, struct out_queue *q, size_t n) {
 		q->first = o->next;
 		if (q->first == NULL)
 			q->last = &q->first;
-		skynet_free(o->block);
-		skynet_free(o);
+		account_free(o->block);
+		account_free(o);
 	}
 }
 
@@ -404,12 +405,12 @@ static bool
 read_once(struct sock *s) {
 	bool direct = s->read_size >= READ_DIRECT;
 	size_t room = direct ? s->read_size : READ_MAX;
-	char *to = direct ? skynet_malloc(room) : read_buffer;
+	char *to = direct ? account_malloc(room) : read_buffer;
 	ssize_t n = read(s->fd, to, room);
 	if (n <= 0) {
 		int error = errno;
 		if (direct)
-			skynet_free(to);
+			account_free(to);
 		if (n == 0)
 			peer_finished(s);
 		else if (error != EINTR && error != EAGAIN && error != EWOULDBLOCK)
@@ -422,7 +423,7 @@ read_once(struct sock *s) {
 	if (direct && (size_t)n * 2 < room) {
 		to = shrink(to, (size_t)n);
 	} else if (!direct) {
-		to = skynet_malloc((size_t)n);
+		to = account_malloc((size_t)n);
 		memcpy(to, read_buffer, (size_t)n);
 		if ((size_t)n > s->read_size)
 			s->read_size = (uint32_t)n;
@@ -452,7 +453,7 @@ read_datagram(struct sock *s) {
 		return false;
 	}
 	bool v6 = from.s.sa_family == AF_INET6;
-	char *block = skynet_malloc((size_t)n + 19);
+	char *block = account_malloc((size_t)n + 19);
 	memcpy(block, read_buffer, (size_t)n);
 	char *tail = block + n;
 	tail[0] = v6 ? 2 : 1;

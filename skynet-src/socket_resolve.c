@@ -5,6 +5,7 @@
  */
 #include "socket_io.h"
 
+#include "account.h"
 #include "skynet_imp.h"
 #include "skynet_server.h"
 
@@ -64,7 +65,7 @@ run(void *p) {
 			R.last = &R.first;
 		pthread_mutex_unlock(&R.lock);
 		resolve(j);
-		skynet_free(j);
+		account_free(j);
 		pthread_mutex_lock(&R.lock);
 	}
 	return NULL;
@@ -73,7 +74,7 @@ run(void *p) {
 void
 resolve_later(int id, const char *host, int port) {
 	size_t n = strlen(host) + 1;
-	struct job *j = skynet_malloc(sizeof(*j) + n);
+	struct job *j = account_malloc(sizeof(*j) + n);
 	j->next = NULL;
 	j->id = id;
 	snprintf(j->port, sizeof(j->port), "%d", port & 0xffff);

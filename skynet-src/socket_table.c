@@ -10,8 +10,8 @@
  */
 #include "socket_table.h"
 
+#include "account.h"
 #include "epoch.h"
-#include "skynet_malloc.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -42,7 +42,7 @@ static struct {
 
 static struct table *
 make_table(uint32_t size) {
-	struct table *t = skynet_calloc(1, sizeof(*t) + size * sizeof(t->slot[0]));
+	struct table *t = account_calloc(1, sizeof(*t) + size * sizeof(t->slot[0]));
 	if (t)
 		t->mask = size - 1;
 	return t;
@@ -66,7 +66,7 @@ grow(void) {
 			atomic_init(&fresh->slot[(uint32_t)s->id & fresh->mask], s);
 	}
 	atomic_store_explicit(&T.table, fresh, memory_order_release);
-	epoch_retire(old, skynet_free);
+	epoch_retire(old, account_free);
 	return true;
 }
 
@@ -125,7 +125,7 @@ place(struct sock *s) {
 
 struct sock *
 table_new(uint32_t owner) {
-	struct sock *s = skynet_calloc(1, sizeof(*s));
+	struct sock *s = account_calloc(1, sizeof(*s));
 	if (s == NULL)
 		return NULL;
 	s->fd = -1;
@@ -141,7 +141,7 @@ table_new(uint32_t owner) {
 	pthread_mutex_unlock(&T.lock);
 	if (!placed) {
 		epoch_leave();
-		skynet_free(s);
+		account_free(s);
 		return NULL;
 	}
 	link_owner(s);
@@ -178,7 +178,7 @@ table_remove(struct sock *s) {
 	atomic_store_explicit(&t->slot[(uint32_t)s->id & t->mask], NULL, memory_order_relaxed);
 	T.used--;
 	pthread_mutex_unlock(&T.lock);
-	epoch_retire(s, skynet_free);
+	epoch_retire(s, account_free);
 }
 
 void

@@ -8,6 +8,7 @@
 -- call.
 
 local skynet = require "skynet"
+local give = require "skynet.cluster.core".give
 
 local cluster = {}
 
@@ -89,7 +90,7 @@ function cluster.call(node, address, ...)
 		end
 		msg, sz = skynet.pack(skynet.unpack(packed))
 	end
-	return skynet.call(s, "lua", "req", address, msg, sz)
+	return skynet.call(s, "lua", "req", address, give(msg, sz))
 end
 
 --- Send to a service of another node. Never blocks, and never tells of a failure.
@@ -99,10 +100,10 @@ end
 function cluster.send(node, address, ...)
 	local s = sender[node]
 	if s then
-		skynet.send(s, "lua", "push", address, skynet.pack(...))
+		skynet.send(s, "lua", "push", address, give(skynet.pack(...)))
 	else
 		local list = waiting_list(node)
-		list[#list + 1] = skynet.packstring("push", address, skynet.pack(...))
+		list[#list + 1] = skynet.packstring("push", address, give(skynet.pack(...)))
 	end
 end
 

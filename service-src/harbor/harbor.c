@@ -14,6 +14,7 @@
 #include "harbor.h"
 
 #include "skynet_handle.h"
+#include "skynet_runtime.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,6 +221,7 @@ on_outgoing(struct harbor *h, const struct remote_message *r, uint32_t source, i
 	w->session = session;
 	w->type = r->type;
 	w->data = (void *)r->message;
+	skynet_account_take(w->data);
 	w->sz = r->sz;
 	w->destination = r->destination.handle;
 	if (w->destination)
