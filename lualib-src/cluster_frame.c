@@ -202,3 +202,8 @@ cluster_write_answer(uint8_t *out, uint32_t session, int type, size_t sz) {
 	out[6] = (uint8_t)type;
 	return 7;
 }
+
+size_t
+cluster_write_answer_part(uint8_t *out, uint32_t session, size_t sz, bool last) {
+	return cluster_write_answer(out, session, last ? ANSWER_LAST : ANSWER_MIDDLE, sz);
+}

@@ -66,6 +66,8 @@ size_t cluster_write_begin(uint8_t *out, const struct cluster_address *to, uint3
                            bool push, uint32_t total);
 /* Write the header of a part of a request (7 bytes). */
 size_t cluster_write_part(uint8_t *out, uint32_t session, size_t sz, bool last);
+/* Write the header of a part of an answer (7 bytes). */
+size_t cluster_write_answer_part(uint8_t *out, uint32_t session, size_t sz, bool last);
 /* Write the header of an answer frame (7 bytes). */
 size_t cluster_write_answer(uint8_t *out, uint32_t session, int type, size_t sz);
 

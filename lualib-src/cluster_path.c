@@ -1,5 +1,6 @@
 #include "cluster_path.h"
 
+#include "cluster_frame.h"
 #include "scatter.h"
 #include "skynet_malloc.h"
 #include "skynet_socket.h"
@@ -96,7 +97,8 @@ assembly_add(struct assembly *a, const uint8_t *data, size_t sz) {
 	if (sz > a->total - a->have)
 		return -1;
 	if (a->room - a->have < sz) {
-		size_t room = (a->have + sz) * 2;
+		/* few copies: a peer that announces much gets at most eight times what it sent */
+		size_t room = (a->have + sz) * 8;
 		a->room = room < a->total ? room : a->total;
 		a->data = skynet_realloc(a->data, a->room ? a->room : 1);
 	}
@@ -133,6 +135,25 @@ cluster_write(struct skynet_context *ctx, int fd, void *block, size_t sz, bool l
 		(void)skynet_socket_sendbuffer_lowpriority(ctx, &b);
 	else
 		(void)skynet_socket_sendbuffer(ctx, &b);
+}
+
+struct cut {
+	uint32_t session;
+	cluster_part_head head;
+};
+
+static size_t
+part_head(uint8_t *out, void *ud, size_t sz, int last) {
+	const struct cut *c = ud;
+	return c->head(out, c->session, sz, last);
+}
+
+void
+cluster_write_parts(struct skynet_context *ctx, int fd, uint32_t session, void *block, size_t sz,
+                    cluster_part_head head) {
+	struct cut c = {session, head};
+	struct socket_parts parts = {block, sz, CLUSTER_PART, part_head, &c};
+	(void)skynet_socket_send_parts(ctx, fd, &parts);
 }
 
 void

@@ -50,6 +50,11 @@ struct skynet_context *cluster_context(lua_State *L);
 void cluster_set_integer(lua_State *L, const char *field, lua_Integer v);
 void cluster_set_target(lua_State *L, uint32_t handle, const char *name, size_t len);
 
+/* Write the head of a part: see cluster_frame.h. */
+typedef size_t (*cluster_part_head)(uint8_t *out, uint32_t session, size_t sz, bool last);
+/* Give a heap block to a socket, in parts. */
+void cluster_write_parts(struct skynet_context *ctx, int fd, uint32_t session, void *block,
+                         size_t sz, cluster_part_head head);
 /* Give a heap block to a socket. Failing means the link is gone, which is noticed elsewhere. */
 void cluster_write(struct skynet_context *ctx, int fd, void *block, size_t sz, bool low);
 

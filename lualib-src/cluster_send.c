@@ -121,34 +121,22 @@ fail_all(struct sender *s, const char *reason) {
  * ---- requests ----
  */
 
-static void
-write_parts(struct sender *s, uint32_t wire, const uint8_t *msg, size_t sz) {
-	while (sz > 0) {
-		size_t n = sz < CLUSTER_PART ? sz : CLUSTER_PART;
-		uint8_t *block = skynet_malloc(n + 7);
-		size_t head = cluster_write_part(block, wire, n, n == sz);
-		memcpy(block + head, msg, n);
-		cluster_write(s->ctx, s->fd, block, head + n, true);
-		msg += n;
-		sz -= n;
-	}
-}
-
-/* Frame and write a request. */
+/* Frame and write a request; takes the block. */
 static void
 write_request(struct sender *s, const struct cluster_address *to, uint32_t wire, bool push,
-              const void *msg, size_t sz) {
+              void *msg, size_t sz) {
 	uint8_t *block = skynet_malloc(CLUSTER_HEADER_MAX + (sz < CLUSTER_PART ? sz : 0));
 	if (sz >= CLUSTER_PART) {
 		size_t n = cluster_write_begin(block, to, wire, push, (uint32_t)sz);
 		cluster_write(s->ctx, s->fd, block, n, true);
-		write_parts(s, wire, msg, sz);
+		cluster_write_parts(s->ctx, s->fd, wire, msg, sz, cluster_write_part);
 		return;
 	}
 	size_t n = cluster_write_request(block, to, push ? 0 : wire, sz);
 	if (sz)
 		memcpy(block + n, msg, sz);
 	cluster_write(s->ctx, s->fd, block, n + sz, false);
+	skynet_free(msg);
 }
 
 static void
@@ -238,7 +226,6 @@ start_request(lua_State *L, struct sender *s, const struct cluster_address *to, 
 	if (!push)
 		record_call(s, wire, source, session, to);
 	write_request(s, to, wire, push, msg, sz);
-	skynet_free(msg);
 }
 
 /* The values of a req or push message, at stack index `at`: command, address, block, size. */
@@ -348,12 +335,17 @@ take_answer(struct sender *s, const uint8_t *body, size_t sz) {
 	return true;
 }
 
+static size_t
+frame_size(const uint8_t *p) {
+	return (size_t)p[0] << 8 | p[1];
+}
+
 /* Use up whole frames; how many bytes were used, or -1 when the stream is broken. */
 static ptrdiff_t
 take_frames(struct sender *s, const uint8_t *data, size_t sz) {
 	size_t at = 0;
 	while (sz - at >= 2) {
-		size_t n = (size_t)data[at] << 8 | data[at + 1];
+		size_t n = frame_size(data + at);
 		if (sz - at - 2 < n)
 			break;
 		if (!take_answer(s, data + at + 2, n))
@@ -364,36 +356,48 @@ take_frames(struct sender *s, const uint8_t *data, size_t sz) {
 }
 
 static void
+make_room(struct sender *s, size_t sz) {
+	if (s->room >= sz)
+		return;
+	s->room = sz * 2;
+	s->input = skynet_realloc(s->input, s->room);
+}
+
+static void
 keep_input(struct sender *s, const uint8_t *data, size_t sz) {
-	if (s->room < sz) {
-		s->room = sz * 2;
-		s->input = skynet_realloc(s->input, s->room);
-	}
-	memmove(s->input, data, sz);
+	make_room(s, sz);
+	memcpy(s->input, data, sz);
 	s->have = sz;
+}
+
+/* Add to the beginning of a frame until there are `want` bytes. False: there are fewer. */
+static bool
+complete(struct sender *s, size_t want, const uint8_t **data, size_t *sz) {
+	size_t lacks = s->have < want ? want - s->have : 0;
+	size_t n = lacks < *sz ? lacks : *sz;
+	make_room(s, want);
+	memcpy(s->input + s->have, *data, n);
+	s->have += n;
+	*data += n;
+	*sz -= n;
+	return n == lacks;
 }
 
 /* DATA of our socket. Returns false when the stream is broken. */
 static bool
 take_data(struct sender *s, const uint8_t *data, size_t sz) {
 	s->heard = skynet_now();
-	if (s->have == 0) {
-		ptrdiff_t used = take_frames(s, data, sz);
-		if (used >= 0 && (size_t)used < sz)
-			keep_input(s, data + used, sz - (size_t)used);
-		return used >= 0;
+	if (s->have > 0) {
+		if (!complete(s, 2, &data, &sz) || !complete(s, 2 + frame_size(s->input), &data, &sz))
+			return true;
+		if (!take_answer(s, s->input + 2, s->have - 2))
+			return false;
+		s->have = 0;
 	}
-	if (s->room - s->have < sz) {
-		s->room = (s->have + sz) * 2;
-		s->input = skynet_realloc(s->input, s->room);
-	}
-	memcpy(s->input + s->have, data, sz);
-	s->have += sz;
-	ptrdiff_t used = take_frames(s, s->input, s->have);
-	if (used < 0)
-		return false;
-	keep_input(s, s->input + used, s->have - (size_t)used);
-	return true;
+	ptrdiff_t used = take_frames(s, data, sz);
+	if (used >= 0 && (size_t)used < sz)
+		keep_input(s, data + used, sz - (size_t)used);
+	return used >= 0;
 }
 
 /*
@@ -457,7 +461,7 @@ lup(lua_State *L) {
 		if (!q->push)
 			record_call(s, q->wire, q->source, q->session, &q->to);
 		write_request(s, &q->to, q->wire, q->push, q->msg, q->sz);
-		free_queued(q);
+		skynet_free(q);
 	}
 	s->last = &s->first;
 	s->queued = 0;

@@ -109,8 +109,9 @@ answer_error(struct server *s, uint32_t wire, bool push, const char *text) {
 		write_frame(s, wire, ANSWER_ERROR, text, strlen(text), false);
 }
 
+/* Answer with the message that is being handled. */
 static void
-answer_ok(struct server *s, uint32_t wire, const uint8_t *data, size_t sz) {
+answer_ok(struct server *s, uint32_t wire, const void *data, size_t sz) {
 	if (sz <= CLUSTER_PART) {
 		write_frame(s, wire, ANSWER_OK, data, sz, false);
 		return;
@@ -122,12 +123,9 @@ answer_ok(struct server *s, uint32_t wire, const uint8_t *data, size_t sz) {
 	uint8_t total[4] = {(uint8_t)sz, (uint8_t)(sz >> 8), (uint8_t)(sz >> 16),
 	                    (uint8_t)(sz >> 24)};
 	write_frame(s, wire, ANSWER_BEGIN, total, sizeof(total), true);
-	while (sz > 0) {
-		size_t n = sz < CLUSTER_PART ? sz : CLUSTER_PART;
-		write_frame(s, wire, n == sz ? ANSWER_LAST : ANSWER_MIDDLE, data, n, true);
-		data += n;
-		sz -= n;
-	}
+	skynet_message_keep(s->ctx);
+	skynet_account_take((void *)data);
+	cluster_write_parts(s->ctx, s->fd, wire, (void *)data, sz, cluster_write_answer_part);
 }
 
 /*

@@ -29,6 +29,7 @@ struct skynet_context {
 	bool profile;
 	bool corked;
 	bool keeps;             /* it has kept a message */
+	bool kept;              /* ... this one, before its callback returns */
 	bool uncounted;         /* doesn't keep the process alive */
 	char result[32];        /* of the last command */
 	uint64_t message_ticks; /* when the current message began */

@@ -29,6 +29,12 @@ void skynet_on_retire(void (*fn)(uint32_t handle));
  */
 void skynet_on_drop(int type, void (*fn)(const void *msg, size_t sz));
 
+/*
+ * Keep the message that the service handles now, as if its callback returned 1: its block is the
+ * caller's. Only on the service's thread, and while the callback runs.
+ */
+void skynet_message_keep(struct skynet_context *context);
+
 /* Messages waiting in the service's mailbox; only on its thread. */
 int skynet_context_mqlen(struct skynet_context *context);
 

@@ -328,7 +328,9 @@ dispatch(struct skynet_context *ctx, struct skynet_message *msg) {
 	size_t held = ctx->keeps ? account_size(msg->data) : 0;
 	int kept = ctx->cb(ctx, ctx->cb_ud, type, msg->session, msg->source, msg->data, sz);
 	scheduler_end();
-	if (kept) {
+	if (ctx->kept) {
+		ctx->kept = false;
+	} else if (kept) {
 		ctx->keeps = true;
 		skynet_account((ptrdiff_t)held);
 	} else {
@@ -605,6 +607,11 @@ skynet_sendname(struct skynet_context *context, uint32_t source, const char *add
 uint32_t
 skynet_context_handle(struct skynet_context *ctx) {
 	return ctx->handle;
+}
+
+void
+skynet_message_keep(struct skynet_context *ctx) {
+	ctx->kept = true;
 }
 
 void

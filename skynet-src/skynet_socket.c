@@ -126,6 +126,17 @@ check_target(struct sock *s) {
 	}
 }
 
+/* Send what was queued: now, or when this message has been handled. */
+static void
+flush_soon(struct sock *s) {
+	if (!s->writing && (s->pending > FLUSH_EARLY || !flush_later(s)))
+		io_flush(s);
+	else if (s->writing && s->pending >= s->warn)
+		io_flush(s); /* has the warning told */
+	else
+		(void)io_overfull(s);
+}
+
 static int
 send_buffer(struct socket_sendbuffer *b, bool low) {
 	struct sock *s = table_get(b->id);
@@ -143,13 +154,9 @@ send_buffer(struct socket_sendbuffer *b, bool low) {
 	} else {
 		/* with nothing before it, a low buffer is as good as a normal one */
 		bool normal = !low || s->pending == 0;
-		io_append(s, normal ? &s->high : &s->low, take_buffer(b));
-		if (!s->writing && (s->pending > FLUSH_EARLY || !flush_later(s)))
-			io_flush(s);
-		else if (s->writing && s->pending >= s->warn)
-			io_flush(s); /* has the warning told */
-		else
-			(void)io_overfull(s);
+		struct outgoing *o = take_buffer(b);
+		io_append(s, normal ? &s->high : &s->low, o, o, o->sz);
+		flush_soon(s);
 	}
 	table_put(s);
 	return refused < 0 ? -1 : 0;
@@ -166,6 +173,48 @@ skynet_socket_sendbuffer_lowpriority(struct skynet_context *ctx,
                                      struct socket_sendbuffer *buffer) {
 	(void)ctx;
 	return send_buffer(buffer, true);
+}
+
+/* The parts of a block, as a list. */
+static struct outgoing *
+cut(const struct socket_parts *p, struct outgoing **last, size_t *bytes) {
+	struct outgoing *first = NULL, **next = &first;
+	const char *data = p->block;
+	*bytes = p->sz;
+	for (size_t left = p->sz; left > 0;) {
+		struct outgoing *o = account_calloc(1, sizeof(*o));
+		o->data = data;
+		o->sz = left < p->part ? left : p->part;
+		data += o->sz;
+		left -= o->sz;
+		o->headsz = (uint8_t)p->head(o->head, p->ud, o->sz, left == 0);
+		*bytes += o->headsz;
+		*next = *last = o;
+		next = &o->next;
+	}
+	return first;
+}
+
+int
+skynet_socket_send_parts(struct skynet_context *ctx, int id, const struct socket_parts *p) {
+	struct sock *s = table_get(id);
+	bool refused = s == NULL || p->sz == 0 || s->closing || s->state == SOCKET_UDP ||
+	               check_target(s) != 0;
+	(void)ctx;
+	if (refused) {
+		skynet_free(p->block);
+	} else {
+		struct outgoing *last;
+		size_t bytes;
+		struct outgoing *first = cut(p, &last, &bytes);
+		account_given(p->block);
+		last->block = p->block;
+		io_append(s, &s->low, first, last, bytes);
+		flush_soon(s);
+	}
+	if (s)
+		table_put(s);
+	return refused ? -1 : 0;
 }
 
 /*
@@ -574,7 +623,7 @@ skynet_socket_udp_sendbuffer(struct skynet_context *ctx, const char *address,
 	if (ok) {
 		struct outgoing *o = take_buffer(b);
 		memcpy(o->udp_address, address, v6 ? 19 : 7);
-		io_append(s, &s->high, o);
+		io_append(s, &s->high, o, o, o->sz);
 		if (!flush_later(s))
 			io_flush(s);
 	} else {

@@ -1,9 +1,11 @@
 /*
  * Socket traffic.
  *
- * Whoever has a socket's lock may use its descriptor: the thread in the poller's role handles
- * readiness, and any worker writes directly. Events are sent to the owner while the lock is
- * held, so they arrive in the order in which things happened.
+ * The thread in the poller's role handles readiness, and any worker writes directly. A socket's lock
+ * covers its state, but not the system calls that move data: while one thread reads and one sends,
+ * others can queue more, or release the socket; then the last one in such a call closes the
+ * descriptor. Events are sent to the owner while the lock is held, so they arrive in the order in
+ * which things happened.
  *
  * Reads: a small read goes through a buffer of the thread and is copied into a block of just its
  * size; a fast link gets large blocks at once. A socket gets a few reads per round, then others
@@ -32,7 +34,8 @@
 #include <unistd.h>
 
 #define MAX_POLLERS 64
-#define READ_ROUND 4 /* reads per readiness */
+#define READ_ROUND 4   /* reads per readiness */
+#define WRITE_ROUND 64 /* system calls in which one thread sends what others add */
 #define READ_MAX (64 * 1024)
 #define READ_DIRECT 8192 /* from this size on, read into the block itself */
 #define ACCEPT_ROUND 64
@@ -160,21 +163,51 @@ drop_queue(struct out_queue *q) {
 
 static void
 drop_output(struct sock *s) {
+	if (s->sending) {
+		s->dropping = true; /* who sends does it */
+		return;
+	}
 	drop_queue(&s->high);
 	drop_queue(&s->low);
 	s->pending = 0;
+}
+
+/* Nobody uses the descriptor of a released socket any more. */
+static void
+close_descriptor(struct sock *s) {
+	drop_output(s);
+	if (s->fd >= 0 && !s->keep_fd && close(s->fd) != 0)
+		perror("close socket:");
+	s->fd = -1;
+}
+
+/* Before the lock is left for a system call on the descriptor. */
+static int
+begin_call(struct sock *s) {
+	s->busy++;
+	return s->fd;
+}
+
+/* After it, with the lock again. False: the socket was released meanwhile. */
+static bool
+end_call(struct sock *s) {
+	s->busy--;
+	if (s->state != SOCKET_DEAD)
+		return true;
+	if (s->busy == 0)
+		close_descriptor(s);
+	return false;
 }
 
 void
 io_release(struct sock *s) {
 	if (s->state == SOCKET_DEAD)
 		return;
-	drop_output(s);
 	if (s->listed)
 		poll_remove(E.poller[s->poller], s->fd);
-	if (s->fd >= 0 && !s->keep_fd && close(s->fd) != 0)
-		perror("close socket:");
-	s->fd = -1;
+	s->listed = false;
+	if (s->busy == 0)
+		close_descriptor(s);
 	if (s->addresses)
 		freeaddrinfo(s->addresses);
 	s->addresses = NULL;
@@ -206,11 +239,11 @@ io_overfull(struct sock *s) {
 }
 
 void
-io_append(struct sock *s, struct out_queue *q, struct outgoing *o) {
-	o->next = NULL;
-	*q->last = o;
-	q->last = &o->next;
-	s->pending += (int64_t)o->sz;
+io_append(struct sock *s, struct out_queue *q, struct outgoing *first, struct outgoing *last,
+          size_t bytes) {
+	*q->last = first;
+	q->last = &last->next;
+	s->pending += (int64_t)bytes;
 }
 
 static void
@@ -256,12 +289,16 @@ consume(struct sock *s, struct out_queue *q, size_t n) {
 	s->bytes_out += n;
 	while (q->first) {
 		struct outgoing *o = q->first;
-		if (n < o->sz) {
-			o->data += n;
-			o->sz -= n;
+		size_t head = o->headsz - o->headat;
+		if (n < head + o->sz) {
+			o->begun |= n > 0;
+			head = n < head ? n : head;
+			o->headat += (uint8_t)head;
+			o->data += n - head;
+			o->sz -= n - head;
 			return;
 		}
-		n -= o->sz;
+		n -= head + o->sz;
 		q->first = o->next;
 		if (q->first == NULL)
 			q->last = &q->first;
@@ -274,7 +311,7 @@ consume(struct sock *s, struct out_queue *q, size_t n) {
 static void
 promote(struct sock *s) {
 	struct outgoing *o = s->low.first;
-	if (o == NULL || o->data == o->block)
+	if (o == NULL || !o->begun)
 		return;
 	s->low.first = o->next;
 	if (s->low.first == NULL)
@@ -285,26 +322,46 @@ promote(struct sock *s) {
 		s->high.last = &o->next;
 }
 
+/* What one system call sends of a queue. Returns the number of pieces. */
+static int
+gather(const struct out_queue *q, struct iovec *iov, size_t *total) {
+	int n = 0;
+	*total = 0;
+	for (struct outgoing *o = q->first; o && n < IOVECS - 1; o = o->next) {
+		if (o->headat < o->headsz)
+			iov[n++] = (struct iovec){o->head + o->headat, (size_t)(o->headsz - o->headat)};
+		iov[n++] = (struct iovec){(void *)o->data, o->sz};
+		*total += (size_t)(o->headsz - o->headat) + o->sz;
+	}
+	return n;
+}
+
 /* One system call for a queue. False: no more goes now, or the socket has failed. */
 static bool
 write_queue(struct sock *s, struct out_queue *q) {
 	struct iovec iov[IOVECS];
-	size_t total = 0;
-	int n = 0;
-	for (struct outgoing *o = q->first; o && n < IOVECS; o = o->next, n++) {
-		iov[n].iov_base = (void *)o->data;
-		iov[n].iov_len = o->sz;
-		total += o->sz;
+	size_t total;
+	struct msghdr m = {.msg_iov = iov, .msg_iovlen = (size_t)gather(q, iov, &total)};
+	const bool plain = s->state == SOCKET_BOUND;
+	s->sending = true;
+	int fd = begin_call(s);
+	spinlock_unlock(&s->lock);
+	ssize_t r = plain ? writev(fd, iov, (int)m.msg_iovlen) : sendmsg(fd, &m, MSG_NOSIGNAL);
+	int error = errno;
+	spinlock_lock(&s->lock);
+	s->sending = false;
+	if (!end_call(s))
+		return false;
+	if (s->dropping) {
+		s->dropping = false;
+		drop_output(s);
+		return false;
 	}
-	ssize_t r = s->state == SOCKET_BOUND
-	                ? writev(s->fd, iov, n)
-	                : sendmsg(s->fd, &(struct msghdr){.msg_iov = iov, .msg_iovlen = (size_t)n},
-	                          MSG_NOSIGNAL);
 	if (r < 0) {
-		if (errno == EINTR)
+		if (error == EINTR)
 			return true;
-		if (errno != EAGAIN && errno != EWOULDBLOCK)
-			write_failed(s, errno);
+		if (error != EAGAIN && error != EWOULDBLOCK)
+			write_failed(s, error);
 		return false;
 	}
 	s->time_out = skynet_now();
@@ -332,15 +389,16 @@ io_flush(struct sock *s) {
 	}
 	if (s->state != SOCKET_CONNECTED && s->state != SOCKET_BOUND)
 		return; /* what waits is sent once it's connected */
-	while (s->high.first || s->low.first) {
+	if (s->sending)
+		return; /* who sends goes on with what was added */
+	bool more = true;
+	for (int i = 0; i < WRITE_ROUND && more && (s->high.first || s->low.first); i++) {
 		struct out_queue *q = s->high.first ? &s->high : &s->low;
-		bool more = write_queue(s, q);
+		more = write_queue(s, q);
 		if (s->state == SOCKET_DEAD || s->write_closed)
 			return;
 		if (q == &s->low)
 			promote(s);
-		if (!more)
-			break;
 	}
 	if (s->pending == 0) {
 		drained(s);
@@ -406,11 +464,17 @@ read_once(struct sock *s) {
 	bool direct = s->read_size >= READ_DIRECT;
 	size_t room = direct ? s->read_size : READ_MAX;
 	char *to = direct ? account_malloc(room) : read_buffer;
-	ssize_t n = read(s->fd, to, room);
-	if (n <= 0) {
-		int error = errno;
+	int fd = begin_call(s);
+	spinlock_unlock(&s->lock);
+	ssize_t n = read(fd, to, room);
+	int error = errno;
+	spinlock_lock(&s->lock);
+	bool alive = end_call(s) && !s->closing;
+	if (n <= 0 || !alive) {
 		if (direct)
 			account_free(to);
+		if (!alive)
+			return false;
 		if (n == 0)
 			peer_finished(s);
 		else if (error != EINTR && error != EAGAIN && error != EWOULDBLOCK)

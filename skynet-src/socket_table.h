@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#define SOCKET_HEAD_MAX 16
+
 enum socket_state {
 	SOCKET_RESERVED,  /* an id that has no descriptor yet */
 	SOCKET_RESOLVING, /* its host name is looked up */
@@ -26,10 +28,17 @@ enum socket_state {
 /* A buffer on its way out. */
 struct outgoing {
 	struct outgoing *next;
-	void *block;      /* freed when sent */
+	void *block;      /* freed when sent; NULL: a later one has it */
 	const char *data; /* what is left of it */
 	size_t sz;
-	uint8_t udp_address[20]; /* UDP only: spec of the target; [0] == 0: none */
+	union {
+		uint8_t udp_address[20]; /* UDP: spec of the target; [0] == 0: none */
+		struct {                 /* others: bytes that go before the data */
+			uint8_t head[SOCKET_HEAD_MAX];
+			uint8_t headsz, headat;
+		};
+	};
+	bool begun; /* sent in part: nothing may come between */
 };
 
 struct out_queue {
@@ -63,6 +72,9 @@ struct sock {
 	bool write_closed;  /* a write failed */
 	bool told_close;    /* the owner got its CLOSE */
 	bool keep_fd;       /* not ours to close */
+	bool sending;       /* a thread sends what is queued, without the lock */
+	bool dropping;      /* ... and is to drop the rest */
+	uint8_t busy;       /* threads in a system call on the descriptor, without the lock */
 	uint32_t read_size; /* how much to expect per read */
 	struct out_queue high, low;
 	int64_t pending; /* bytes in both */
