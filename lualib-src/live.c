@@ -7,7 +7,6 @@
 #include "skynet_runtime.h"
 #include "skynet_server.h"
 
-
 #define FIRST_SIZE 64
 
 static size_t

@@ -198,8 +198,8 @@ cut(const struct socket_parts *p, struct outgoing **last, size_t *bytes) {
 int
 skynet_socket_send_parts(struct skynet_context *ctx, int id, const struct socket_parts *p) {
 	struct sock *s = table_get(id);
-	bool refused = s == NULL || p->sz == 0 || s->closing || s->state == SOCKET_UDP ||
-	               check_target(s) != 0;
+	bool refused =
+		s == NULL || p->sz == 0 || s->closing || s->state == SOCKET_UDP || check_target(s) != 0;
 	(void)ctx;
 	if (refused) {
 		skynet_free(p->block);

@@ -50,8 +50,9 @@ int skynet_socket_sendbuffer(struct skynet_context *ctx, struct socket_sendbuffe
 int skynet_socket_sendbuffer_lowpriority(struct skynet_context *ctx,
                                          struct socket_sendbuffer *buffer);
 /*
- * A heap block to be sent in parts, each after a head of its own (written to `out`, at most 16 bytes:
- * returns how many). A part leaves in one piece; normal buffers may go between two of them.
+ * A heap block to be sent in parts, each after a head of its own (written to `out`, at most 16
+ * bytes: returns how many). A part leaves in one piece; normal buffers may go between two of
+ * them.
  */
 struct socket_parts {
 	void *block;
@@ -61,7 +62,8 @@ struct socket_parts {
 	void *ud;
 };
 /* At low priority. 0, or -1 when the id is unknown or closing; the block is taken in any case. */
-int skynet_socket_send_parts(struct skynet_context *ctx, int id, const struct socket_parts *parts);
+int skynet_socket_send_parts(struct skynet_context *ctx, int id,
+                             const struct socket_parts *parts);
 /* New sockets: the id, or -1. */
 int skynet_socket_listen(struct skynet_context *ctx, const char *host, int port, int backlog);
 int skynet_socket_connect(struct skynet_context *ctx, const char *host, int port);

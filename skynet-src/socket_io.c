@@ -1,11 +1,11 @@
 /*
  * Socket traffic.
  *
- * The thread in the poller's role handles readiness, and any worker writes directly. A socket's lock
- * covers its state, but not the system calls that move data: while one thread reads and one sends,
- * others can queue more, or release the socket; then the last one in such a call closes the
- * descriptor. Events are sent to the owner while the lock is held, so they arrive in the order in
- * which things happened.
+ * The thread in the poller's role handles readiness, and any worker writes directly. A socket's
+ * lock covers its state, but not the system calls that move data: while one thread reads and one
+ * sends, others can queue more, or release the socket; then the last one in such a call closes
+ * the descriptor. Events are sent to the owner while the lock is held, so they arrive in the
+ * order in which things happened.
  *
  * Reads: a small read goes through a buffer of the thread and is copied into a block of just its
  * size; a fast link gets large blocks at once. A socket gets a few reads per round, then others

@@ -22,8 +22,8 @@ void io_event_to(uint32_t owner, int id, int type, int ud, const char *text);
 /* Tell the poller what is wanted now; -1 when it refuses the descriptor. */
 int io_watch(struct sock *s);
 /* Append a list of buffers (its last one's `next` is NULL) of so many bytes: takes the blocks. */
-void io_append(struct sock *s, struct out_queue *q, struct outgoing *first,
-               struct outgoing *last, size_t bytes);
+void io_append(struct sock *s, struct out_queue *q, struct outgoing *first, struct outgoing *last,
+               size_t bytes);
 /* End a socket whose output waits and is more than its limit: ERROR. True if it was. */
 bool io_overfull(struct sock *s);
 /* Send as much as goes. */

@@ -60,12 +60,12 @@ struct sock {
 	uint32_t owner;
 	uint8_t state;
 	uint8_t poller;
-	bool listed;        /* the poller knows the descriptor */
-	bool reading;       /* wanted */
-	bool writing;       /* waiting for room */
-	bool dirty;         /* in some worker's list of sockets to flush */
-	bool started;       /* a listener that accepts */
-	bool starved;       /* it rests: there are no descriptors */
+	bool listed;  /* the poller knows the descriptor */
+	bool reading; /* wanted */
+	bool writing; /* waiting for room */
+	bool dirty;   /* in some worker's list of sockets to flush */
+	bool started; /* a listener that accepts */
+	bool starved; /* it rests: there are no descriptors */
 	bool told_starved;
 	bool closing;       /* closed by us: goes when everything was sent */
 	bool read_closed;   /* the peer has finished, or an error came */

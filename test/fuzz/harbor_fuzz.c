@@ -16,6 +16,7 @@
 #define skynet_calloc calloc
 #define skynet_realloc realloc
 #define skynet_free free
+#define skynet_account_take fuzz_account_take
 #define skynet_callback fuzz_callback
 #define skynet_send fuzz_send
 #define skynet_error fuzz_error
@@ -106,6 +107,11 @@ struct skynet_context *
 fuzz_handle_grab(uint32_t handle) {
 	(void)handle;
 	return NULL;
+}
+
+void
+fuzz_account_take(void *block) {
+	(void)block;
 }
 
 void
