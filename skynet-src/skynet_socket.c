@@ -175,11 +175,12 @@ skynet_socket_sendbuffer_lowpriority(struct skynet_context *ctx,
 	return send_buffer(buffer, true);
 }
 
-/* The parts of a block, as a list. */
+/* The parts of a block, as a list; it isn't empty, since the block isn't. */
 static struct outgoing *
 cut(const struct socket_parts *p, struct outgoing **last, size_t *bytes) {
 	struct outgoing *first = NULL, **next = &first;
 	const char *data = p->block;
+	*last = NULL;
 	*bytes = p->sz;
 	for (size_t left = p->sz; left > 0;) {
 		struct outgoing *o = account_calloc(1, sizeof(*o));
