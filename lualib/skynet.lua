@@ -581,15 +581,20 @@ local sleep_session = queues.sleep_session
 local trace_source = queues.trace_source
 local unresponse = queues.unresponse
 
+local makers = {} -- by view
+local view_meta = {
+	__index = function(self, key)
+		return makers[self]()[key]
+	end,
+	__pairs = function(self)
+		return next, makers[self](), nil
+	end,
+}
+
 local function view(make)
-	return setmetatable({}, {
-		__index = function(_, key)
-			return make()[key]
-		end,
-		__pairs = function()
-			return next, make(), nil
-		end,
-	})
+	local v = setmetatable({}, view_meta)
+	makers[v] = make
+	return v
 end
 
 local function by_task(field)

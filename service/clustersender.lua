@@ -121,19 +121,19 @@ function dial_link()
 		skynet.wait()
 		return link.fd ~= nil
 	end
-	local target = address
-	if not target then
-		sender:fail "assertion failed!"
-		return false
-	end
 	link.dialling = true
-	local generation = link.generation
-	local fd, err = attempt(target)
-	if fd and (link.generation ~= generation or address ~= target) then
-		socket.close(fd) -- re-pointed meanwhile
-		finish_dial(false)
-		return dial_link()
-	end
+	local target, generation, fd, err
+	repeat
+		if fd then
+			socket.close(fd)
+		end
+		target, generation = address, link.generation
+		if not target then
+			sender:fail "assertion failed!"
+			return finish_dial(false)
+		end
+		fd, err = attempt(target)
+	until link.generation == generation and address == target -- else it was re-pointed meanwhile
 	if fd then
 		link_up(fd)
 		return finish_dial(true)

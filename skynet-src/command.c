@@ -155,11 +155,14 @@ cmd_starttime(struct skynet_context *ctx, const char *param) {
 	return ctx->result;
 }
 
-/* A number as argument becomes the process's exit code. */
+/*
+ * A number as argument becomes the process's exit code; but not when the node ends already, and
+ * what fails meanwhile fails for that.
+ */
 static const char *
 cmd_abort(struct skynet_context *ctx, const char *param) {
 	(void)ctx;
-	if (param && param[0])
+	if (param && param[0] && !service_ending())
 		skynet_exit_code(atoi(param));
 	service_end_all();
 	return NULL;

@@ -240,6 +240,8 @@ skynet_context_new(const char *name, const char *parm) {
 		scheduler_ready(ctx);
 	}
 	skynet_context_release(ctx);
+	if (service_ending())
+		(void)skynet_handle_retire(handle); /* it may have come too late for service_end_all */
 	return handle;
 }
 

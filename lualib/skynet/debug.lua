@@ -27,17 +27,12 @@ function M.reg_waits(fn)
 	table.insert(M.waits, fn)
 end
 
+local info_func
+
 -- Built-in commands for this service.
 local function make_commands(skynet, export)
 	local command = {}
-	local info_func
 	local collecting = false
-
-	--- Let f(...) supply the answer of INFO.
-	---@param func function
-	function skynet.info_func(func)
-		info_func = func
-	end
 
 	function command.MEM()
 		skynet.ret(skynet.pack((collectgarbage "count")))
@@ -171,7 +166,13 @@ end
 ---@param skynet skynet
 ---@param export table  { dispatch = the service's dispatch_message, tasks = list of coroutines }
 function M.init(skynet, export)
-	local command = make_commands(skynet, export)
+	local command -- made when a tool asks for the first time: few services are ever asked
+
+	--- Let f(...) supply the answer of INFO.
+	---@param func function
+	function skynet.info_func(func)
+		info_func = func
+	end
 
 	skynet.register_protocol {
 		name = "debug",
@@ -179,6 +180,7 @@ function M.init(skynet, export)
 		pack = skynet.pack,
 		unpack = skynet.unpack,
 		dispatch = function(_, _, cmd, ...)
+			command = command or make_commands(skynet, export)
 			local f = command[cmd] or extra[cmd]
 			if not f then
 				error(tostring(cmd))

@@ -57,7 +57,8 @@ local function answer(n, pattern)
 		end
 		local found = table.pack(self.text:find("STRESS " .. pattern .. "\n"))
 		if found[1] then
-			self.text = self.text:sub(found[2] + 1)
+			-- what came before stays: a round may be over before names are known
+			self.text = self.text:sub(1, found[1] - 1) .. self.text:sub(found[2] + 1)
 			return table.unpack(found, 3, found.n)
 		end
 		if self.ended then

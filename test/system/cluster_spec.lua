@@ -76,6 +76,28 @@ describe("cluster", function()
 		assert.equal("5000", (b:expect "many (%d+)"))
 	end)
 
+	it("serves what waits at the new address when dialling the old one fails", function()
+		local silent, port = kit.listen()
+		local held = {}
+		for i = 1, 17 do -- a full backlog: the next connection hangs
+			held[i] = assert(kit.connect(port))
+		end
+		local c = start()
+		reload(c, "moves", "127.0.0.1:" .. port)
+		reload(c, "stays", "127.0.0.1:" .. a.port)
+		local result = call(c, "moves", "@echo", "echo", 1)
+		c:expect "LAUNCH snlua clustersender moves"
+		order(c, "reload", "moves", "127.0.0.1:" .. a.port)
+		assert.equal("true 2", call(c, "stays", "@echo", "echo", 2)())
+		kit.close(silent) -- refuses from now on
+		assert.equal("true 1", result())
+		c:expect "reloaded moves"
+		for _, fd in ipairs(held) do
+			kit.close(fd)
+		end
+		c:kill()
+	end)
+
 	it("proxies a remote service", function()
 		order(b, "proxy", "a@echo", "echo", "through")
 		assert.equal("through", (b:expect "\nproxy (%S+)"))
