@@ -33,7 +33,8 @@ function netns.missing()
 	local name = prefix .. "t"
 	local ok, text = run("ip", "netns", "add", name)
 	if ok then
-		ok, text = run("ip", "-n", name, "link", "add", "name", "cable", "type", "veth", "peer", "name", "end2")
+		ok, text = run("ip", "-n", name, "link", "add", "name", "cable", "type", "veth", "peer",
+			"name", "end2")
 		if ok then
 			ok, text = run("ip", "-n", name, "tuntap", "add", "dev", "rough", "mode", "tun")
 		end
@@ -61,7 +62,8 @@ function netns.pair()
 	return a, b
 end
 
---- What this machine sends suffers from now on: words of `tc qdisc`, as "tbf rate 4mbit burst 32kb latency 1s".
+--- What this machine sends suffers from now on: words of `tc qdisc`, as "tbf rate 4mbit burst 32kb
+--- latency 1s".
 function netns:suffer(how)
 	local words = { "tc", "-n", self.name, "qdisc", "replace", "dev", "cable", "root" }
 	for word in how:gmatch "%S+" do
@@ -73,7 +75,8 @@ end
 --- What two machines send to each other takes a bad cable from now on (not what goes on already): delay and
 --- jitter in seconds, loss as a share.
 function netns.worsen(a, b, delay, jitter, loss)
-	local run_cable = ("require('bad_cable').run('%s', '%s', %f, %f, %f)"):format(a.name, b.name, delay, jitter, loss)
+	local run_cable = ("require('bad_cable').run('%s', '%s', %f, %f, %f)"):format(a.name, b.name,
+		delay, jitter, loss)
 	local pid, out, input = kit.spawn { "3rd/lua/lua", "-e", "package.cpath = 'test/lib/?.so'", "-e", run_cable }
 	cables[#cables + 1] = pid
 	local text = kit.read(out, 10)
@@ -82,7 +85,8 @@ function netns.worsen(a, b, delay, jitter, loss)
 	assert(text == "ready\n", text)
 	for _, end_ in ipairs { { a, b }, { b, a } } do
 		must("ip", "-n", end_[1].name, "link", "set", "rough", "up")
-		must("ip", "-n", end_[1].name, "route", "add", end_[2].address .. "/32", "dev", "rough", "src", end_[1].address)
+		must("ip", "-n", end_[1].name, "route", "add", end_[2].address .. "/32", "dev", "rough",
+			"src", end_[1].address)
 	end
 end
 

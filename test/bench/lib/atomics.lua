@@ -1,6 +1,6 @@
---- Atomic read-modify-write instructions (those that lock a cache line) of a callgrind profile that was made with
---- --dump-instr=yes: `lua atomics.lua FILE` prints their number, and `lua atomics.lua FILE FILE N` how many each
---- place executes more often in the second, divided by N.
+--- Atomic read-modify-write instructions (those that lock a cache line) of a callgrind profile that was
+--- made with --dump-instr=yes: `lua atomics.lua FILE` prints their number, and `lua atomics.lua FILE
+--- FILE N` how many each place executes more often in the second, divided by N.
 
 local function locked(object)
 	local set = {}
