@@ -33,7 +33,8 @@ void *session_take(struct session_map *m, uint32_t key);
 void *session_take_any(struct session_map *m, uint32_t *key);
 void session_free(struct session_map *m);
 
-/* A message that arrives in parts. Takes memory as bytes arrive, never more than announced. */
+/* A message that arrives in parts. Takes at most eight times what arrived, never more than
+ * announced. */
 struct assembly {
 	uint8_t *data;
 	size_t have, room, total;

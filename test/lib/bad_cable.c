@@ -57,9 +57,8 @@ chance(void) {
 static int
 open_end(lua_State *L, const char *name) {
 	char path[128];
-	struct ifreq device = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+	struct ifreq device = {.ifr_name = "rough", .ifr_flags = IFF_TUN | IFF_NO_PI};
 	snprintf(path, sizeof(path), "/var/run/netns/%s", name);
-	strcpy(device.ifr_name, "rough");
 	int ns = open(path, O_RDONLY | O_CLOEXEC);
 	if (ns < 0 || setns(ns, CLONE_NEWNET) != 0)
 		return luaL_error(L, "%s: %s", path, strerror(errno));
