@@ -147,6 +147,9 @@ local function reload(config)
 	for _, name in ipairs(moved) do
 		skynet.fork(get_sender, name)
 	end
+	if moved[1] then
+		skynet.yield() -- senders hear of it before whoever reloaded can send them a request
+	end
 end
 
 function command.reload(_, config)

@@ -69,6 +69,16 @@ function orders.many(name, n)
 	show("many", ok)
 end
 
+--- Move a node to and fro, and call it right after each move: how often did that work?
+function orders.hop(name, n, ...)
+	local ok = 0
+	for i = 1, tonumber(n) do
+		cluster.reload { [name] = (select(i % 2 + 1, ...)) }
+		ok = ok + (pcall(cluster.call, name, "@echo", "echo", i) and 1 or 0)
+	end
+	show("hop", ok)
+end
+
 function orders.memory()
 	show("memory", collectgarbage "count")
 end

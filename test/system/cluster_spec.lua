@@ -98,6 +98,13 @@ describe("cluster", function()
 		c:kill()
 	end)
 
+	it("calls a node at its new address right after reload", function()
+		local c = start()
+		order(b, "hop", "hopper", 300, "127.0.0.1:" .. a.port, "127.0.0.1:" .. c.port)
+		assert.equal("300", (b:expect "hop (%d+)"))
+		c:kill()
+	end)
+
 	it("proxies a remote service", function()
 		order(b, "proxy", "a@echo", "echo", "through")
 		assert.equal("through", (b:expect "\nproxy (%S+)"))
