@@ -78,15 +78,19 @@ describe("cluster", function()
 
 	it("serves what waits at the new address when dialling the old one fails", function()
 		local silent, port = kit.listen()
+		local c = start()
+		reload(c, "moves", "127.0.0.1:" .. port)
+		reload(c, "stays", "127.0.0.1:" .. a.port)
+		local lost = call(c, "moves", "@echo", "echo", 0)
+		local link = assert(kit.accept(silent, 30))
+		assert(kit.read(link, 30)) -- the link stood
+		kit.close(link)
+		assert.truthy(lost():find "call failed$")
 		local held = {}
 		for i = 1, 17 do -- a full backlog: the next connection hangs
 			held[i] = assert(kit.connect(port))
 		end
-		local c = start()
-		reload(c, "moves", "127.0.0.1:" .. port)
-		reload(c, "stays", "127.0.0.1:" .. a.port)
 		local result = call(c, "moves", "@echo", "echo", 1)
-		c:expect "LAUNCH snlua clustersender moves"
 		order(c, "reload", "moves", "127.0.0.1:" .. a.port)
 		assert.equal("true 2", call(c, "stays", "@echo", "echo", 2)())
 		kit.close(silent) -- refuses from now on
