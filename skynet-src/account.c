@@ -18,7 +18,6 @@ static _Thread_local struct {
 	volatile uint64_t *out; /* ... and freed */
 	int64_t begin;
 	int64_t correction; /* since begin */
-	int open;           /* a service runs */
 } me;
 
 static int64_t
@@ -43,22 +42,14 @@ void
 account_begin(void) {
 	me.begin = net();
 	me.correction = 0;
-	me.open = 1;
 }
 
 void
 account_end(_Atomic ptrdiff_t *charge) {
 	ptrdiff_t change = (ptrdiff_t)(net() - me.begin + me.correction);
-	me.open = 0;
 	/* relaxed: only the running worker writes it */
 	ptrdiff_t now = atomic_load_explicit(charge, memory_order_relaxed);
 	atomic_store_explicit(charge, now + change, memory_order_relaxed);
-}
-
-void
-account_given(void *block) {
-	if (me.open)
-		me.correction -= usable(block);
 }
 
 void *
@@ -148,11 +139,6 @@ account_begin(void) {
 void
 account_end(_Atomic ptrdiff_t *charge) {
 	(void)charge;
-}
-
-void
-account_given(void *block) {
-	(void)block;
 }
 
 void *

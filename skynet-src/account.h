@@ -24,8 +24,6 @@ void account_free(void *block);
 void account_begin(void);
 void account_end(_Atomic ptrdiff_t *charge);
 
-/* The running service gave a block away; may be NULL. */
-void account_given(void *block);
 /* Bytes of a message's block: what a service is charged that keeps it. */
 size_t account_size(void *block);
 /* What the running service allocates between a mark and here moves to another charge; or to none.

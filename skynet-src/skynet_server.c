@@ -501,7 +501,7 @@ payload(int type, void *msg, size_t sz, bool *failed) {
 	if (msg == NULL)
 		return NULL;
 	if (type & PTYPE_TAG_DONTCOPY) {
-		account_given(msg);
+		skynet_account_give(msg);
 		return msg;
 	}
 	char *copy = account_malloc(sz + 1);

@@ -96,7 +96,7 @@ take_buffer(const struct socket_sendbuffer *b) {
 	struct outgoing *o = account_calloc(1, sizeof(*o));
 	if (b->type == SOCKET_BUFFER_MEMORY) {
 		o->block = (void *)b->buffer;
-		account_given(o->block);
+		skynet_account_give(o->block);
 	} else {
 		o->block = account_malloc(b->sz ? b->sz : 1);
 		memcpy(o->block, b->buffer, b->sz);
@@ -208,7 +208,7 @@ skynet_socket_send_parts(struct skynet_context *ctx, int id, const struct socket
 		struct outgoing *last;
 		size_t bytes;
 		struct outgoing *first = cut(p, &last, &bytes);
-		account_given(p->block);
+		skynet_account_give(p->block);
 		last->block = p->block;
 		io_append(s, &s->low, first, last, bytes);
 		flush_soon(s);
