@@ -26,8 +26,7 @@ void account_end(_Atomic ptrdiff_t *charge);
 
 /* Bytes of a message's block: what a service is charged that keeps it. */
 size_t account_size(void *block);
-/* What the running service allocates between a mark and here moves to another charge; or to none.
- */
+/* What the running service allocates from a mark on moves to another charge; or to none. */
 int64_t account_mark(void);
 void account_move(int64_t mark, _Atomic ptrdiff_t *charge);
 /* A socket event comes in: its data now belongs to the service. */

@@ -61,8 +61,7 @@ static struct {
 	struct starved starved[MAX_POLLERS]; /* of the thread that waits there */
 	int pollers;
 	pthread_mutex_t lock;
-	int reserve; /* under the lock: a descriptor to spare, for saying no when none are left; or -1
-	              */
+	int reserve; /* under the lock: a descriptor to spare, for saying no; or -1 */
 } E = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local char read_buffer[READ_MAX];
