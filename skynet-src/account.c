@@ -115,19 +115,48 @@ skynet_account_take(void *block) {
 	me.correction += usable(block);
 }
 
-void *
-skynet_lalloc(void *ptr, size_t osize, size_t nsize) {
+/* What small blocks really take, by their size in units of 8 bytes. */
+#define SMALL 1024
+static uint16_t taken[SMALL / 8 + 1];
+
+__attribute__((constructor)) static void
+know_sizes(void) {
+	for (size_t i = 1; i <= SMALL / 8; i++)
+		taken[i] = (uint16_t)nallocx(i * 8, 0);
+}
+
+static int64_t
+takes(size_t sz) {
+	return taken[(sz + 7) / 8];
+}
+
+/* What isn't small, changes its size, or is nothing. */
+static __attribute__((noinline)) void *
+other_lalloc(void *ptr, size_t osize, size_t nsize) {
 	int64_t before = net();
-	void *p;
-	if (nsize == 0) {
-		if (ptr)
-			sdallocx(ptr, osize ? osize : 1, 0);
-		p = NULL;
-	} else {
-		p = ptr ? realloc(ptr, nsize) : malloc(nsize); /* it's quicker */
-	}
+	void *p = NULL;
+	if (nsize != 0)
+		p = realloc(ptr, nsize);
+	else if (ptr)
+		sdallocx(ptr, osize ? osize : 1, 0);
 	me.correction -= net() - before;
 	return p;
+}
+
+void *
+skynet_lalloc(void *ptr, size_t osize, size_t nsize) {
+	if (ptr == NULL && nsize - 1 < SMALL) {
+		void *p = malloc(nsize);
+		if (p)
+			me.correction -= takes(nsize);
+		return p;
+	}
+	if (ptr && nsize == 0 && osize - 1 < SMALL) {
+		me.correction += takes(osize);
+		sdallocx(ptr, osize, 0);
+		return NULL;
+	}
+	return other_lalloc(ptr, osize, nsize);
 }
 
 #else
