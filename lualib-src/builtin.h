@@ -7,6 +7,8 @@
 
 #include <lua.h>
 
+/* Have what skynet_open_core and skynet_open_dispatch will need made and kept in the registry. */
+void skynet_core_prepare(lua_State *L);
 int skynet_open_core(lua_State *L);
 int skynet_open_dispatch(lua_State *L);
 int skynet_open_socketdriver(lua_State *L);

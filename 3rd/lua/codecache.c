@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lshare.h"
 
@@ -209,12 +210,13 @@ push_and_drop(lua_State *L, lua_Shared *unit) {
 static int
 load_new(lua_State *L, const char *name, const char *mode, struct entry *e) {
 	lua_Shared *unit = NULL;
-	lua_State *S = e ? lua_newstate(allocate, NULL) : NULL;
+	int there = access(name, R_OK) == 0; /* else there's only a message to be made */
+	lua_State *S = e && there ? lua_newstate(allocate, NULL) : NULL;
 	int status = S ? compile(S, name, mode, &unit) : LUA_ERRMEM;
 	if (e)
 		publish(e, unit);
 	if (S == NULL)
-		return luaL_loadfilex_(L, name, mode); /* no memory to share it: a private copy */
+		return luaL_loadfilex_(L, name, mode); /* or no memory to share it: a private copy */
 	if (unit) {
 		lua_close(S);
 		return push_and_drop(L, unit);
@@ -243,10 +245,13 @@ luaL_loadfilex(lua_State *L, const char *filename, const char *mode) {
 	return load_new(L, filename, mode, e);
 }
 
-/* Any thread: from now on files are shared, and new states share common strings. */
+/*
+ * Any thread: from now on files are shared, and new states share common strings and can be copies
+ * of one that `open` opened.
+ */
 LUALIB_API void
-luaL_initcodecache(const char *const words[]) {
-	luaE_initpool(words);
+luaL_initcodecache(const char *const words[], lua_CFunction open) {
+	luaE_initpool(words, open);
 	atomic_store(&cache.on, 1);
 }
 

@@ -16,7 +16,7 @@
  *   lptrmap.c     map and set of pointers
  *   lsharestr.c   the short strings of all units; strings common to all states; the seed
  *   lshare.c      making and freeing units
- *   llibimage.c   images of the standard library's tables
+ *   limage.c      the image of an opened state, which new ones copy
  *   lsharevm.c    one state's references: push, census, replace
  */
 #ifndef lshare_h
@@ -85,14 +85,13 @@ luaE_poolstring(const char *str, size_t l, unsigned h) {
 	}
 }
 
-/* Make the pool, once: the names of the standard libraries, and these. */
-LUAI_FUNC void luaE_initpool(const char *const words[]);
+/* Make the pool, once: these strings, and what a state has that `open` opened; and its image. */
+LUAI_FUNC void luaE_initpool(const char *const words[], lua_CFunction open);
 
-/* ---- llibimage.c ---- */
+/* ---- limage.c ---- */
 
-LUAI_FUNC int luaE_copylib(lua_State *L, const luaL_Reg *list);
-/* luaL_openlibs, for the state whose strings become the pool. */
-LUAI_FUNC void luaE_recordlibs(lua_State *L);
+LUAI_FUNC void luaE_recordimage(lua_State *L);
+LUAI_FUNC int luaE_initnames(lua_State *L);
 
 /* ---- lshare.c ---- */
 

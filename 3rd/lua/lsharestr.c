@@ -178,37 +178,48 @@ luaE_dropstrings(TString **ts, size_t n) {
  * ---- strings common to all states ----
  */
 
-/* Take every short string of a state that has just been made, while there's room. */
-static void
+/* Take every short string of a state, while there's room. Returns whether all were taken. */
+static int
 collect(lua_State *L, TString **pool) {
 	stringtable *tb = &G(L)->strt;
 	int room = POOLSIZE / 2;
 	for (int i = 0; i < tb->size; i++) {
-		for (TString *ts = tb->hash[i]; ts && room > 0; ts = ts->u.hnext) {
-			TString *shared = luaE_internshared(
-				ts); /* a reference that is never dropped */
+		for (TString *ts = tb->hash[i]; ts; ts = ts->u.hnext) {
+			/* a reference that is never dropped */
+			TString *shared = room-- > 0 ? luaE_internshared(ts) : NULL;
 			if (shared == NULL)
-				return;
+				return 0;
 			unsigned at = shared->hash % POOLSIZE;
 			while (pool[at])
 				at = (at + 1) % POOLSIZE;
 			pool[at] = shared;
-			room--;
 		}
 	}
+	return 1;
 }
 
-static const char *const *extra; /* set before makepool runs */
+/* set before makepool runs */
+static const char *const *extra;
+static lua_CFunction opener;
 
 static int
 usewords(lua_State *L) {
-	luaE_recordlibs(L);
+	lua_gc(L, LUA_GCSTOP, 0);
+	lua_pushcfunction(L, opener);
+	lua_call(L, 0, 0);
 	lua_newtable(L);
 	for (int i = 0; extra && extra[i]; i++) {
 		lua_pushboolean(L, 1);
 		lua_setfield(L, 1, extra[i]);
 	}
-	collect(L, lua_touserdata(L, lua_upvalueindex(1)));
+	if (collect(L, lua_touserdata(L, lua_upvalueindex(1))))
+		luaE_recordimage(L);
+	return 0;
+}
+
+static int
+openlibs(lua_State *L) {
+	luaL_openlibs(L);
 	return 0;
 }
 
@@ -230,9 +241,10 @@ makepool(void) {
 }
 
 void
-luaE_initpool(const char *const words[]) {
+luaE_initpool(const char *const words[], lua_CFunction open) {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	extra = words;
+	opener = open ? open : openlibs;
 	pthread_once(&once, makepool);
 }
 

@@ -315,8 +315,8 @@ core_trace(lua_State *L) {
 	return 0;
 }
 
-int
-skynet_open_core(lua_State *L) {
+static int
+make_core(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{"send", lsend},
 		{"redirect", lredirect},
@@ -337,16 +337,12 @@ skynet_open_core(lua_State *L) {
 		{"hpc", lhpc},
 		{NULL, NULL},
 	};
-	luaL_checkversion(L);
-	vm_open(L);
 	luaL_newlib(L, functions);
 	return 1;
 }
 
-int
-skynet_open_dispatch(lua_State *L) {
-	luaL_checkversion(L);
-	vm_open(L);
+static int
+make_dispatch(lua_State *L) {
 	lua_createtable(L, 0, 40);
 	core_open_callback(L);
 	core_open_call(L);
@@ -354,4 +350,43 @@ skynet_open_dispatch(lua_State *L) {
 	core_open_thread(L);
 	core_open_inspect(L);
 	return 1;
+}
+
+/* Push the module that skynet_core_prepare kept under this key; the first who asks gets it. */
+static int
+take_prepared(lua_State *L, const void *key) {
+	if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) != LUA_TTABLE) {
+		lua_pop(L, 1);
+		return 0;
+	}
+	lua_pushnil(L);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+	return 1;
+}
+
+static int
+open_module(lua_State *L, lua_CFunction make) {
+	luaL_checkversion(L);
+	vm_open(L);
+	return take_prepared(L, (const void *)(uintptr_t)make) || make(L);
+}
+
+int
+skynet_open_core(lua_State *L) {
+	return open_module(L, make_core);
+}
+
+int
+skynet_open_dispatch(lua_State *L) {
+	return open_module(L, make_dispatch);
+}
+
+void
+skynet_core_prepare(lua_State *L) {
+	static const lua_CFunction make[] = {make_core, make_dispatch};
+	for (int i = 0; i < 2; i++) {
+		make[i](L);
+		lua_rawsetp(L, LUA_REGISTRYINDEX, (const void *)(uintptr_t)make[i]);
+	}
+	vm_prepare(L);
 }

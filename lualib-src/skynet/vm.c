@@ -351,6 +351,19 @@ vm_create(lua_State *L, struct skynet_context *ctx) {
 	install_trim(L);
 }
 
+/* References that vm_create will take, all free. */
+void
+vm_prepare(lua_State *L) {
+	int ref[REF_COUNT + KEY_COUNT];
+	int n = REF_COUNT + KEY_COUNT;
+	for (int i = 0; i < n; i++) {
+		lua_pushboolean(L, 1);
+		ref[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+	}
+	while (n > 0)
+		luaL_unref(L, LUA_REGISTRYINDEX, ref[--n]);
+}
+
 void
 vm_open(lua_State *L) {
 	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &VM_KEY) == LUA_TNIL) {

@@ -172,6 +172,7 @@ struct vm {
 /* ---- vm.c ---- */
 
 void vm_open(lua_State *L); /* make the VM's record unless it exists; raises outside a service */
+void vm_prepare(lua_State *L);      /* for the image of a state: room for what vm_open makes */
 struct vm *vm_lookup(lua_State *L); /* slow path of vm_of; raises when there is none */
 
 static inline struct vm *

@@ -88,15 +88,46 @@ print_line(lua_State *L) {
 	return 0;
 }
 
+/* Names that every service sets: so that there's room for them. */
+static void
+make_room(lua_State *L) {
+	static const char *const globals[] = {"LUA_PATH",    "LUA_CPATH",    "LUA_SERVICE",
+	                                      "LUA_PRELOAD", "SERVICE_NAME", "SERVICE_PATH",
+	                                      NULL};
+	for (int set = 1; set >= 0; set--) {
+		for (int i = 0; globals[i]; i++) {
+			if (set)
+				lua_pushboolean(L, 1);
+			else
+				lua_pushnil(L);
+			lua_setglobal(L, globals[i]);
+		}
+	}
+}
+
+/* What is the same in all services: new states copy it from the first one. */
 static int
-open_environment(lua_State *L) {
-	struct snlua *l = lua_touserdata(L, 1);
-	lua_gc(L, LUA_GCGEN, 0, 0); /* it collects: so while there is next to nothing */
+open_libraries(lua_State *L) {
 	lua_pushboolean(L, 1);
 	lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
 	luaL_openlibs(L);
 	lua_pushcfunction(L, print_line);
 	lua_setglobal(L, "print");
+	preload(L, "skynet.codecache", luaopen_cache);
+	skynet_core_prepare(L);
+	make_room(L);
+	lua_settop(L, 0);
+	return 0;
+}
+
+static int
+open_environment(lua_State *L) {
+	struct snlua *l = lua_touserdata(L, 1);
+	lua_gc(L, LUA_GCGEN, 0, 0); /* it collects: so while there is next to nothing */
+	if (!lua_openimage(L)) {
+		lua_pushcfunction(L, open_libraries);
+		lua_call(L, 0, 0);
+	}
 	lua_pushlightuserdata(L, l->ctx);
 	lua_setfield(L, LUA_REGISTRYINDEX, "skynet_context");
 	lua_pushlightuserdata(L, &l->hooks);
@@ -108,7 +139,6 @@ open_environment(lua_State *L) {
 	lua_setfield(L, -2, "resume");
 	lua_getfield(L, -2, "wrap");
 	lua_setfield(L, -2, "wrap");
-	preload(L, "skynet.codecache", luaopen_cache);
 	lua_settop(L, 0);
 
 	set_global(L, "LUA_PATH", option("lua_path", "./lualib/?.lua;./lualib/?/init.lua"));
@@ -157,7 +187,9 @@ start_vm(struct snlua *l, const char *param, size_t sz) {
 	}
 	if (run_loader(l, param, sz) != 0)
 		return -1;
+	/* loading leaves next to no garbage: the first collection comes once the service has grown */
 	lua_gc(L, LUA_GCRESTART, 0);
+	lua_gc(L, LUA_GCSTEP, -(lua_gc(L, LUA_GCCOUNT, 0) / 5));
 	return 0;
 }
 
@@ -305,7 +337,7 @@ static const luaL_Reg builtin[] = {
 static void
 init_sharing(void) {
 	lua_setsharedalloc(allocate_shared);
-	luaL_initcodecache(common_words);
+	luaL_initcodecache(common_words, open_libraries);
 	luaL_setbuiltin(builtin);
 }
 

@@ -42,7 +42,8 @@ result(int good, const char *name, const char *why) {
 static lua_State *
 open_state(void) {
 	lua_State *L = luaL_newstate();
-	luaL_openlibs(L);
+	if (!lua_openimage(L)) /* before luaL_initcodecache */
+		luaL_openlibs(L);
 	return L;
 }
 
@@ -645,6 +646,8 @@ test_cost(void) {
 	size_t cost[2];
 	for (int i = 0; i < 2; i++) {
 		lua_State *L = open_state();
+		for (int j = 0; j < 8; j++) /* so that the table of strings has its size */
+			lua_gc(L, LUA_GCCOLLECT);
 		size_t before = bytes(L);
 		if (luaL_loadfile(L, name) != LUA_OK)
 			abort();
@@ -668,7 +671,7 @@ test_cost(void) {
 
 static lua_State *plain_state; /* its libraries were filled name by name */
 
-/* States that come after the first have copies of the library tables, each its own. */
+/* States that come after the first are copies of what the recorded one had, each its own. */
 static void
 test_libraries(void) {
 	lua_State *a = open_state(), *b = open_state();
@@ -687,6 +690,44 @@ test_libraries(void) {
 	lua_close(a);
 	lua_close(b);
 	lua_close(plain_state);
+}
+
+#define USE                                                                                      \
+	"assert(('ab'):rep(2, '-') == 'ab-ab' and io.type(io.stdout) == 'file' and "                 \
+	"coroutine.running()) "                                                                      \
+	"local t = setmetatable({}, {__index = string}) assert(t.len 'abc' == 3) "                   \
+	"for i = 1, 200 do _G['v' .. i] = {i} package.loaded['m' .. i] = {i} end "                   \
+	"collectgarbage() collectgarbage 'step' "                                                    \
+	"for i = 1, 200 do assert(_G['v' .. i][1] == i and package.loaded['m' .. i][1] == i) end "   \
+	"assert(require 'string' == string and debug.getregistry()[2] == _G)"
+
+static const char *
+use_image(struct budget *b, const char *mode, long allocations, int *copied) {
+	b->left = -1;
+	lua_State *L = lua_newstate(limited, b);
+	const char *why = run(L, "");
+	lua_gc(L, mode[0] == 'g' ? LUA_GCGEN : LUA_GCINC, 0, 0, 0);
+	b->left = allocations;
+	*copied = lua_openimage(L);
+	b->left = -1;
+	if (!*copied)
+		luaL_openlibs(L);
+	why = why ? why : run(L, USE);
+	lua_close(L);
+	return why;
+}
+
+/* With no memory for all of the image, the state has nothing of it. */
+static void
+test_image(const char *mode) {
+	struct budget b;
+	const char *why = NULL;
+	int copied = 0;
+	long n = 0;
+	for (; why == NULL && !copied; n++)
+		why = use_image(&b, mode, n, &copied);
+	why = why ? why : use_image(&b, mode, -1, &copied);
+	result(why == NULL && copied && n > 30, "a state is a copy, or makes its own", why);
 }
 
 static void *
@@ -717,7 +758,7 @@ int
 main(void) {
 	plain_state = open_state();
 	test_table(); /* states from before the cache was on ... */
-	luaL_initcodecache(NULL);
+	luaL_initcodecache(NULL, NULL);
 	test_table(); /* ... and after */
 	test_api();
 	test_refusals();
@@ -727,6 +768,8 @@ main(void) {
 	test_replace();
 	test_memory();
 	test_libraries();
+	test_image("generational");
+	test_image("incremental");
 	test_suite(0);
 	test_suite(1);
 	test_cost();
