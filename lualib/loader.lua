@@ -9,21 +9,34 @@ local name = words[1] or error "a service needs a name: the parameter of snlua i
 
 SERVICE_NAME = name
 
--- `%` means something in a replacement text
 local function fill(template)
-	return (template:gsub("%?", (name:gsub("%%", "%%%%"))))
+	local path = ""
+	local from = 1
+	local at = template:find("?", 1, true)
+	while at do
+		path = path .. template:sub(from, at - 1) .. name
+		from = at + 1
+		at = template:find("?", from, true)
+	end
+	return path .. template:sub(from)
+end
+
+-- The next template from this place of the path on, and where the rest begins.
+local function next_template(from)
+	local at = LUA_SERVICE:find(";", from, true) or #LUA_SERVICE + 1
+	return LUA_SERVICE:sub(from, at - 1), at + 1
 end
 
 local main, pattern
 do
 	local failed = {}
-	for template in string.gmatch(LUA_SERVICE, "([^;]+);*") do
-		local f, err = loadfile(fill(template))
-		if f then
-			main, pattern = f, template
-			break
+	local from, template = 1
+	while not main and from <= #LUA_SERVICE do
+		template, from = next_template(from)
+		if template ~= "" then
+			main, failed[#failed + 1] = loadfile(fill(template))
+			pattern = template
 		end
-		failed[#failed + 1] = err
 	end
 	if not main then
 		error(table.concat(failed, "\n"))
@@ -35,12 +48,11 @@ package.path, LUA_PATH = LUA_PATH, nil
 package.cpath, LUA_CPATH = LUA_CPATH, nil
 
 -- a service that has a folder of its own (dir/?/main.lua) finds its modules there
-local folder = pattern:match "^(.*/)[^/?]+$"
-if folder then
-	SERVICE_PATH = fill(folder)
+local slash = pattern:find "/[^/]*$"
+SERVICE_PATH = slash and pattern:sub(1, slash)
+if slash and not pattern:find("?", slash, true) then
+	SERVICE_PATH = fill(SERVICE_PATH)
 	package.path = SERVICE_PATH .. "?.lua;" .. package.path
-else
-	SERVICE_PATH = pattern:match "^(.*/).+$"
 end
 
 if LUA_PRELOAD then

@@ -19,21 +19,21 @@ local type = type
 local traceback = debug.traceback
 
 ---@class skynet
-local skynet = {
-	PTYPE_TEXT = 0,
-	PTYPE_RESPONSE = 1,
-	PTYPE_MULTICAST = 2,
-	PTYPE_CLIENT = 3,
-	PTYPE_SYSTEM = 4,
-	PTYPE_HARBOR = 5,
-	PTYPE_SOCKET = 6,
-	PTYPE_ERROR = 7,
-	PTYPE_QUEUE = 8,
-	PTYPE_DEBUG = 9,
-	PTYPE_LUA = 10,
-	PTYPE_SNAX = 11,
-	PTYPE_TRACE = 12,
-}
+local skynet = d.table(100)
+
+skynet.PTYPE_TEXT = 0
+skynet.PTYPE_RESPONSE = 1
+skynet.PTYPE_MULTICAST = 2
+skynet.PTYPE_CLIENT = 3
+skynet.PTYPE_SYSTEM = 4
+skynet.PTYPE_HARBOR = 5
+skynet.PTYPE_SOCKET = 6
+skynet.PTYPE_ERROR = 7
+skynet.PTYPE_QUEUE = 8
+skynet.PTYPE_DEBUG = 9
+skynet.PTYPE_LUA = 10
+skynet.PTYPE_SNAX = 11
+skynet.PTYPE_TRACE = 12
 
 skynet.cache = require "skynet.codecache"
 
@@ -239,7 +239,7 @@ function skynet.killthread(thread)
 	if type(thread) ~= "string" then
 		return d.kill(thread)
 	end
-	for co in pairs(d.tasks()) do
+	for co in pairs(d.inspect "tasks") do
 		if tostring(co):find(thread) and d.kill(co) then
 			return co
 		end
@@ -522,19 +522,19 @@ end
 ---  traceback; integer: traceback of that session; "init": of the start function; thread: its session
 function skynet.task(ret)
 	if ret == nil then
-		return d.count()
+		return d.inspect "count"
 	elseif type(ret) == "table" then
-		for session, what in pairs(d.sessions()) do
+		for session, what in pairs(d.inspect "sessions") do
 			local key = ("%s session: %d"):format(tostring(what), session)
 			ret[key] = task_traceback(what)
 		end
 	elseif ret == "init" then
 		return init_thread and traceback(init_thread)
 	elseif type(ret) == "number" then
-		local what = d.session(ret)
+		local what = d.inspect("session", ret)
 		return what and task_traceback(what) or "No session"
 	elseif type(ret) == "thread" then
-		for session, what in pairs(d.sessions()) do
+		for session, what in pairs(d.inspect "sessions") do
 			if what == ret then
 				return session
 			end
@@ -546,7 +546,7 @@ end
 ---@return table<string, string>  "count\tsessions:[...]\n" -> traceback
 function skynet.uniqtask()
 	local stacks = {}
-	for session, what in pairs(d.sessions()) do
+	for session, what in pairs(d.inspect "sessions") do
 		if what ~= "BREAK" then
 			local text = task_traceback(what)
 			local s = stacks[text]
@@ -581,45 +581,40 @@ local sleep_session = queues.sleep_session
 local trace_source = queues.trace_source
 local unresponse = queues.unresponse
 
-local makers = {} -- by view
-local view_meta = {
-	__index = function(self, key)
-		return makers[self]()[key]
-	end,
-	__pairs = function(self)
-		return next, makers[self](), nil
-	end,
-}
+local session_id_coroutine, session_coroutine_id, session_coroutine_address = {}, {}, {}
+local session_coroutine_tracetag, watching_session = {}, {}
 
-local function view(make)
-	local v = setmetatable({}, view_meta)
-	makers[v] = make
-	return v
-end
-
-local function by_task(field)
-	return function()
-		local map = {}
-		for co, task in pairs(d.tasks()) do
-			map[co] = task[field]
-		end
-		return map
+local function look(self)
+	if self == session_id_coroutine then
+		return d.inspect "sessions"
 	end
-end
-
-local session_id_coroutine = view(d.sessions)
-local session_coroutine_id = view(by_task "request")
-local session_coroutine_address = view(by_task "source")
-local session_coroutine_tracetag = view(by_task "tag")
-local watching_session = view(function()
+	local field = self == session_coroutine_id and "request"
+		or self == session_coroutine_address and "source" or "tag"
 	local map = {}
-	for _, task in pairs(d.tasks()) do
-		if task.callee then
+	for co, task in pairs(d.inspect "tasks") do
+		if self ~= watching_session then
+			map[co] = task[field]
+		elseif task.callee then
 			map[task.waiting] = task.callee
 		end
 	end
 	return map
-end)
+end
+
+local view_meta = {
+	__index = function(self, key)
+		return look(self)[key]
+	end,
+	__pairs = function(self)
+		return next, look(self), nil
+	end,
+}
+setmetatable(session_id_coroutine, view_meta)
+setmetatable(session_coroutine_id, view_meta)
+setmetatable(session_coroutine_address, view_meta)
+setmetatable(session_coroutine_tracetag, view_meta)
+setmetatable(watching_session, view_meta)
+
 local coroutine_pool = {}
 local fork_queue = {}
 
@@ -722,6 +717,26 @@ do
 	}
 end
 
+do
+	local stock = skynet.dispatch_message
+
+	skynet.register_protocol {
+		name = "debug",
+		id = skynet.PTYPE_DEBUG,
+		pack = skynet.pack,
+		unpack = skynet.unpack,
+		dispatch = function(_, _, ...)
+			require "skynet.debug".dispatch(stock, ...)
+		end,
+	}
+end
+
+--- Let f(...) supply the answer of the debug console's `info`.
+---@param func function
+function skynet.info_func(func)
+	require "skynet.debug".info_func(func)
+end
+
 ---------------------------------------------------------------------------------------------
 -- Starting and leaving
 
@@ -807,10 +822,5 @@ function skynet.queryservice(global, ...)
 	end
 	return assert(skynet.call(".service", "lua", "QUERY", global, ...))
 end
-
-require "skynet.debug".init(skynet, {
-	dispatch = skynet.dispatch_message,
-	tasks = d.tasks,
-})
 
 return skynet

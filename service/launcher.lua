@@ -7,6 +7,7 @@
 local skynet = require "skynet"
 local core = require "skynet.core"
 require "skynet.manager"
+require "skynet.debug" -- so that it's in the code cache, as it was when the node started
 
 local string = string
 

@@ -229,6 +229,15 @@ lcurrent(lua_State *L) {
 	return 2;
 }
 
+/* table(n): an empty table with room for n named fields, so that filling it never moves it */
+static int
+ltable(lua_State *L) {
+	lua_Integer n = luaL_checkinteger(L, 1);
+	luaL_argcheck(L, n >= 0 && n <= 65536, 1, "out of range");
+	lua_createtable(L, 0, (int)n);
+	return 1;
+}
+
 /* recheck(): somebody may have exchanged parts of the dispatcher */
 static int
 lrecheck(lua_State *L) {
@@ -246,13 +255,9 @@ ltracing(lua_State *L) {
 void
 core_open_callback(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"dispatch", ldispatch},
-		{"setup", lsetup},
-		{"queues", lqueues},
-		{"tracing", ltracing},
-		{"callback", lcurrent},
-		{"recheck", lrecheck},
-		{NULL, NULL},
+		{"dispatch", ldispatch}, {"setup", lsetup},      {"queues", lqueues},
+		{"tracing", ltracing},   {"callback", lcurrent}, {"recheck", lrecheck},
+		{"table", ltable},       {NULL, NULL},
 	};
 	luaL_setfuncs(L, functions, 0);
 }

@@ -167,11 +167,19 @@ lpool(lua_State *L) {
 	return 1;
 }
 
+/* inspect(what, ...): one of the functions above, by its name */
+static int
+linspect(lua_State *L) {
+	static const char *const what[] = {"sessions", "session", "count", "tasks",
+	                                   "pool",     "waits",   NULL};
+	static const lua_CFunction function[] = {lsessions, lsession, lcount, ltasks, lpool, lwaits};
+	int i = luaL_checkoption(L, 1, NULL, what);
+	lua_remove(L, 1);
+	return function[i](L);
+}
+
 void
 core_open_inspect(lua_State *L) {
-	static const luaL_Reg functions[] = {
-		{"sessions", lsessions}, {"session", lsession}, {"count", lcount}, {"tasks", ltasks},
-		{"pool", lpool},         {"waits", lwaits},     {NULL, NULL},
-	};
+	static const luaL_Reg functions[] = {{"inspect", linspect}, {NULL, NULL}};
 	luaL_setfuncs(L, functions, 0);
 }

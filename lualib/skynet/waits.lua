@@ -57,7 +57,7 @@ local function selecting(handler, sleepers)
 		if not name then
 			return nil
 		elseif name == "set" then
-			local co = sleepers[value] and d.session(sleepers[value])
+			local co = sleepers[value] and d.inspect("session", sleepers[value])
 			return type(co) == "thread" and co or nil
 		end
 		i = i + 1
@@ -83,9 +83,9 @@ end
 ---@return table[] records
 function M.own()
 	local list, seen = {}, {}
-	local tasks = d.tasks()
+	local tasks = d.inspect "tasks"
 	local sleepers = d.queues().sleep_session
-	for _, w in ipairs(d.waits()) do
+	for _, w in ipairs(d.inspect "waits") do
 		local co = w.who
 		local record = { kind = w.kind, since = w.since, session = w.session,
 			to = w.callee or w.name }

@@ -94,6 +94,7 @@ done <<END
 10000 wake one of 10 that wait
 10000 wake one of 5000 that wait
 10000 send
+100 start a service
 100 start and end a service
 2000 timer
 10000 pack

@@ -82,6 +82,12 @@ function operation.send()
 	skynet.call(peer, "lua", "wait")
 end
 
+operation["start a service"] = function()
+	for _ = 1, n do
+		skynet.newservice "trivial"
+	end
+end
+
 operation["start and end a service"] = function()
 	for _ = 1, n do
 		skynet.kill(skynet.newservice "trivial")
@@ -157,6 +163,9 @@ skynet.start(function()
 		local before = minor_faults()
 		operation[what]()
 		print(("COUNT\t%d"):format(minor_faults() - before))
+		if what == "start a service" then
+			os.exit(0) -- without ending them
+		end
 		skynet.abort()
 	end)
 end)
