@@ -61,7 +61,8 @@ ifeq ($(MALLOC),libc)
 DEFINES := -DNOUSE_JEMALLOC
 else
 JEMALLOC ?= $(firstword $(wildcard /usr/lib/*/libjemalloc_pic.a /usr/lib/libjemalloc_pic.a))
-HEAP := -Wl,--whole-archive $(JEMALLOC) -Wl,--no-whole-archive -lstdc++
+HEAP = $(OUT)/exe/skynet-src/heap.o -Wl,--whole-archive $(OUT)/jemalloc.a -Wl,--no-whole-archive -lstdc++
+HEAP_FILES = $(OUT)/exe/skynet-src/heap.o $(OUT)/jemalloc.a
 endif
 
 # V=1 shows commands as they are; otherwise each is a word and its product
@@ -87,7 +88,7 @@ KEY := stages
 endif
 OUT := build/$(firstword $(CC))-$(subst $(comma),-,$(if $(SAN),$(SAN),$(if $(DEBUG),debug,$(if $(PGO),pgo,release))))-$(KEY)
 
-KERNEL := $(wildcard skynet-src/*.c)
+KERNEL := $(filter-out skynet-src/heap.c,$(wildcard skynet-src/*.c))
 # what every message passes through is compiled into the executable, together with Lua
 BUILTIN := $(wildcard service-src/snlua/*.c lualib-src/skynet/*.c lualib-src/cluster*.c) \
 	lualib-src/lua-seri.c lualib-src/socketdriver.c lualib-src/netpack.c
@@ -159,7 +160,16 @@ $(OUT)/version: FORCE
 $(OUT)/exe/skynet-src/skynet_main.o: CFLAGS_EXE += -DSKYNET_VERSION='"$(VERSION)"'
 $(OUT)/exe/skynet-src/skynet_main.o: $(OUT)/version
 
-$(EXE): $(KERNEL_OBJS) $(BUILTIN_OBJS) $(OUT)/lua/liblua.a skynet-src/export.list
+# the allocator's own names make way for ours, which never return NULL
+RENAMED := malloc calloc realloc memalign aligned_alloc
+$(OUT)/jemalloc.a: $(JEMALLOC)
+	@mkdir -p $(@D)
+	@test -n "$(JEMALLOC)" || { echo "no libjemalloc_pic.a: install libjemalloc-dev, name the file with JEMALLOC=," \
+		"or build with MALLOC=libc" >&2; exit 1; }
+	$(call say,COPY,$@)objcopy $(foreach f,$(RENAMED),--redefine-sym $(f)=raw_$(f)) $(JEMALLOC) $@
+$(OUT)/exe/skynet-src/heap.o: CFLAGS_EXE += -fno-lto -fno-builtin
+
+$(EXE): $(HEAP_FILES) $(KERNEL_OBJS) $(BUILTIN_OBJS) $(OUT)/lua/liblua.a skynet-src/export.list
 	$(call say,LINK,$@)$(CC) $(CFLAGS_EXE) -o $@ $(KERNEL_OBJS) $(BUILTIN_OBJS) \
 		-Wl,--whole-archive $(OUT)/lua/liblua.a -Wl,--no-whole-archive $(HEAP) $(EXPORT) $(LIBS)
 
@@ -254,7 +264,7 @@ $(OUT)/test/lib/%.so: test/lib/%.c $(LUA_STAMP)
 $(OUT)/libkernel.a: $(KERNEL_OBJS)
 	@rm -f $@
 	$(call say,AR,$@)$(AR) rcs $@ $(filter-out %/skynet_main.o,$^)
-$(OUT)/test/c/bin/%: test/c/%.c $(OUT)/libkernel.a $(OUT)/lua/liblua.a
+$(OUT)/test/c/bin/%: test/c/%.c $(HEAP_FILES) $(OUT)/libkernel.a $(OUT)/lua/liblua.a
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(CFLAGS_EXE) -Itest/c -MMD -MP -MT $@ -MF $@.d -o $@ $< \
 		$(OUT)/libkernel.a $(OUT)/lua/liblua.a $(HEAP) $(LIBS)

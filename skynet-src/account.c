@@ -3,6 +3,7 @@
  */
 #include "account.h"
 
+#include "heap.h"
 #include "skynet.h"
 #include "skynet_malloc.h"
 #include "skynet_runtime.h"
@@ -136,7 +137,7 @@ other_lalloc(void *ptr, size_t osize, size_t nsize) {
 	int64_t before = net();
 	void *p = NULL;
 	if (nsize != 0)
-		p = realloc(ptr, nsize);
+		p = raw_realloc(ptr, nsize);
 	else if (ptr)
 		sdallocx(ptr, osize ? osize : 1, 0);
 	me.correction -= net() - before;
@@ -146,7 +147,7 @@ other_lalloc(void *ptr, size_t osize, size_t nsize) {
 void *
 skynet_lalloc(void *ptr, size_t osize, size_t nsize) {
 	if (ptr == NULL && nsize - 1 < SMALL) {
-		void *p = malloc(nsize);
+		void *p = raw_malloc(nsize);
 		if (p)
 			me.correction -= takes(nsize);
 		return p;

@@ -148,12 +148,7 @@ load_file(lua_State *S) {
 static void *
 allocate(void *ud, void *p, size_t osize, size_t nsize) {
 	(void)ud;
-	(void)osize;
-	if (nsize == 0) {
-		free(p);
-		return NULL;
-	}
-	return realloc(p, nsize);
+	return luaE_sharedalloc(p, osize, nsize);
 }
 
 /* Compile in the state S. Returns a status, with the unit, or a message on top of S. */
