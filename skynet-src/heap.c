@@ -22,7 +22,8 @@ void *memalign(size_t align, size_t sz);
 static _Noreturn void
 no_memory(size_t sz) {
 	char text[80];
-	int n = snprintf(text, sizeof(text), "xmalloc: Out of memory trying to allocate %zu bytes\n", sz);
+	int n =
+		snprintf(text, sizeof(text), "xmalloc: Out of memory trying to allocate %zu bytes\n", sz);
 	/* nothing is left to be done if that fails */
 	if (write(STDERR_FILENO, text, (size_t)n) != n)
 		abort();

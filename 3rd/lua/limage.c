@@ -21,6 +21,7 @@
 
 #include "lua.h"
 
+#include "ldo.h"
 #include "lfunc.h"
 #include "lgc.h"
 #include "lmem.h"
@@ -380,4 +381,20 @@ lua_openimage(lua_State *L) {
 	if (im->stringmeta)
 		g->mt[LUA_TSTRING] = gco2t((GCObject *)(void *)addr[im->stringmeta]);
 	return 1;
+}
+
+/*
+ * ---- when what a state begins with has run ----
+ */
+
+/*
+ * The state has loaded its code, outside any call: give back the stack this took, and have the next
+ * collection come when the state has grown to twice its size.
+ */
+LUA_API void
+lua_settle(lua_State *L) {
+	global_State *g = G(L);
+	luaD_shrinkstack(L);
+	luaE_setdebt(g, -(l_mem)gettotalbytes(g));
+	g->gcstp = 0;
 }

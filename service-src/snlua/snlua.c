@@ -187,9 +187,7 @@ start_vm(struct snlua *l, const char *param, size_t sz) {
 	}
 	if (run_loader(l, param, sz) != 0)
 		return -1;
-	/* loading leaves next to no garbage: the first collection comes once the service has grown */
-	lua_gc(L, LUA_GCRESTART, 0);
-	lua_gc(L, LUA_GCSTEP, -(lua_gc(L, LUA_GCCOUNT, 0) / 5));
+	lua_settle(L);
 	return 0;
 }
 
