@@ -208,7 +208,7 @@ $(OUT)/luaclib/lpeg.so: $(LPEG_STAMP) $(LUA_STAMP)
 
 # nothing of the second stage, sources included, is made while the first is at work
 ifeq ($(PGO),1)
-$(LUA_STAMP) $(LPEG_STAMP) $(KERNEL_OBJS) $(BUILTIN_OBJS) $(OUT)/lua/liblua.a $(SO_OBJS): \
+$(LUA_STAMP) $(LPEG_STAMP) $(HEAP_FILES) $(KERNEL_OBJS) $(BUILTIN_OBJS) $(OUT)/lua/liblua.a $(SO_OBJS): \
 	| $(PROFILE)/trained
 endif
 
