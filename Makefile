@@ -47,6 +47,9 @@ endif
 AR := $(if $(LTO),gcc-ar,ar)
 # PGO=1: build with counters, train on the bench programs, build again with what was counted
 PROFILE := build/profile
+# those that need neither servers nor other programs
+TRAINING := call cluster codec crypt growth multicast pairs plain send seri sharedata sharetable socket start timer \
+	wakeup websocket
 ifneq ($(PGO),)
 ifeq ($(findstring clang,$(CC)),clang)
 $(error PGO=1 needs gcc)
@@ -132,7 +135,7 @@ all: $(if $(filter 1,$(PGO)),$(PROFILE)/trained) publish
 $(PROFILE)/trained:
 	rm -rf $(OUT) $(PROFILE)
 	$(MAKE) PGO=generate publish bench-tools
-	BENCH_SCALE=0.1 RUNS=1 ./test/bench/run
+	BENCH_SCALE=0.1 RUNS=1 ./test/bench/run $(TRAINING)
 	rm -rf $(OUT)
 	@touch $@
 linux freebsd openbsd macosx: all
@@ -295,7 +298,10 @@ BENCH_TOOLS := $(patsubst %.c,%,$(wildcard test/bench/lib/*.c))
 test/bench/lib/%: test/bench/lib/%.c
 	$(call say,CC,$<)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -o $@ $<
 bench-tools: $(BENCH_TOOLS)
-bench: all bench-tools
+bench:
+	./tools/deps --test
+	$(MAKE) all
+	$(MAKE) test-modules bench-tools
 	./test/bench/run $(B)
 bench-counts: all
 	./tools/deps valgrind strace
