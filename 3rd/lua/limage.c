@@ -4,7 +4,7 @@
  * When the pool of common strings is made, its state is opened as the host wants all of its states
  * to be. What it has then is recorded: every object reachable from the registry and from the
  * metatable of strings, as blocks of bytes, and the places in them that point to other blocks.
- * luaE_openimage gives a new state private copies of all this, at the price of a copy.
+ * lua_openimage gives a new state private copies of all this, at the price of a copy.
  *
  * An image has tables, C functions, full userdata and long strings. Short strings become those of
  * the pool; all states hash with one seed, so that nodes of tables are at their right places. What
@@ -290,7 +290,7 @@ luaE_recordimage(lua_State *L) {
 	if (r.im == NULL)
 		return;
 	if (recordall(&r) == 0)
-		/* release: pairs with the acquire in luaE_openimage */
+		/* release: pairs with the acquire in lua_openimage */
 		atomic_store_explicit(&image, r.im, memory_order_release);
 	else
 		freeimage(r.im);
