@@ -11,23 +11,15 @@
 #define CACHE_LINE_SIZE 64
 
 typedef struct {
-	size_t alloc;
-	size_t alloc_count;
-	size_t free;
-	size_t free_count;
+	size_t alloc, alloc_count; /* bytes, blocks */
+	size_t free, free_count;
 } MemInfo;
 
-#ifdef __cplusplus
-#define MEM_INFO_ALIGN_ alignas(CACHE_LINE_SIZE)
-#else
-#define MEM_INFO_ALIGN_ _Alignas(CACHE_LINE_SIZE)
-#endif
+#define MEM_INFO_LINE_ __attribute__((aligned(CACHE_LINE_SIZE)))
 
 typedef struct {
-	MEM_INFO_ALIGN_ ATOM_SIZET alloc;
-	ATOM_SIZET alloc_count;
-	MEM_INFO_ALIGN_ ATOM_SIZET free;
-	ATOM_SIZET free_count;
+	ATOM_SIZET alloc MEM_INFO_LINE_, alloc_count;
+	ATOM_SIZET free MEM_INFO_LINE_, free_count;
 } AtomicMemInfo;
 
 static inline void

@@ -5,11 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GLOBALNAME_LENGTH 16
+/* harbors, and bytes of a global name */
 #define REMOTE_MAX 256
+#define GLOBALNAME_LENGTH 16
 
+/* A service of another node, by its handle or, when that is 0, by its name. */
 struct remote_name {
-	char name[GLOBALNAME_LENGTH];
+	char name[GLOBALNAME_LENGTH]; /* padded with 0, not terminated */
 	uint32_t handle;
 };
 

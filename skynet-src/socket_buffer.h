@@ -4,16 +4,15 @@
 
 #include <stdlib.h>
 
-/* MEMORY: a heap block, given away. OBJECT: by the object interface. RAWPOINTER: borrowed. */
-#define SOCKET_BUFFER_MEMORY 0
-#define SOCKET_BUFFER_OBJECT 1
-#define SOCKET_BUFFER_RAWPOINTER 2
+/* type */
+#define SOCKET_BUFFER_RAWPOINTER 2 /* borrowed: what isn't sent at once is copied */
+#define SOCKET_BUFFER_OBJECT 1     /* by the object interface, which has its size: sz is 0 */
+#define SOCKET_BUFFER_MEMORY 0     /* a block of the heap, given away */
 
 struct socket_sendbuffer {
-	int id;
-	int type;
+	int id, type;
 	const void *buffer;
-	size_t sz;
+	size_t sz; /* bytes */
 };
 
 #endif

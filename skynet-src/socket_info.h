@@ -8,25 +8,22 @@
 extern "C" {
 #endif
 
+/* type */
 #define SOCKET_INFO_UNKNOWN 0
+#define SOCKET_INFO_BIND 4 /* a descriptor that was adopted */
+#define SOCKET_INFO_CLOSING 5
 #define SOCKET_INFO_LISTEN 1
 #define SOCKET_INFO_TCP 2
 #define SOCKET_INFO_UDP 3
-#define SOCKET_INFO_BIND 4
-#define SOCKET_INFO_CLOSING 5
 
 struct socket_info {
-	int id;
-	int type;
-	uint64_t opaque;
-	uint64_t read;
-	uint64_t write;
-	uint64_t rtime;
-	uint64_t wtime;
-	int64_t wbuffer;
-	uint8_t reading;
-	uint8_t writing;
-	char name[128];
+	int id, type;
+	uint64_t opaque;       /* handle of the owner */
+	uint64_t read, write;  /* bytes; a listener: connections accepted */
+	uint64_t rtime, wtime; /* of the last of each */
+	int64_t wbuffer;       /* bytes that wait to be sent */
+	uint8_t reading, writing;
+	char name[128]; /* the peer; a listener: its own address */
 	struct socket_info *next;
 };
 

@@ -9,10 +9,11 @@
 
 #include <sched.h>
 
-#define SPIN_INIT(q) spinlock_init(&(q)->lock);
-#define SPIN_LOCK(q) spinlock_lock(&(q)->lock);
-#define SPIN_UNLOCK(q) spinlock_unlock(&(q)->lock);
-#define SPIN_DESTROY(q) spinlock_destroy(&(q)->lock);
+/* For what has a member `lock`. With their semicolon: existing code writes none. */
+#define SPIN_LOCK(owner) spinlock_lock(&(owner)->lock);
+#define SPIN_UNLOCK(owner) spinlock_unlock(&(owner)->lock);
+#define SPIN_INIT(owner) spinlock_init(&(owner)->lock);
+#define SPIN_DESTROY(owner) spinlock_destroy(&(owner)->lock);
 
 struct spinlock {
 	ATOM_INT lock;
