@@ -8,7 +8,7 @@
  */
 #include "heap.h"
 
-#include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,9 +24,8 @@ no_memory(size_t sz) {
 	char text[80];
 	int n =
 		snprintf(text, sizeof(text), "xmalloc: Out of memory trying to allocate %zu bytes\n", sz);
-	/* nothing is left to be done if that fails */
-	if (write(STDERR_FILENO, text, (size_t)n) != n)
-		abort();
+	ssize_t written = write(STDERR_FILENO, text, (size_t)n);
+	(void)written; /* it ends here in any case */
 	abort();
 }
 
@@ -44,7 +43,9 @@ malloc(size_t sz) {
 
 void *
 calloc(size_t n, size_t sz) {
-	return checked(raw_calloc(n, sz), n * sz);
+	void *p = raw_calloc(n, sz);
+	size_t all;
+	return checked(p, __builtin_mul_overflow(n, sz, &all) ? SIZE_MAX : all);
 }
 
 void *
@@ -53,17 +54,20 @@ realloc(void *p, size_t sz) {
 	return sz ? checked(q, sz) : q; /* with 0, it frees */
 }
 
-/* With an alignment that can't be there is an error, not a lack of memory. */
+/* Another alignment is the caller's error, not a lack of memory. */
+static int
+possible(size_t align) {
+	return align != 0 && (align & (align - 1)) == 0;
+}
+
 void *
 memalign(size_t align, size_t sz) {
-	errno = 0;
 	void *p = raw_memalign(align, sz);
-	return errno == EINVAL ? p : checked(p, sz);
+	return possible(align) ? checked(p, sz) : p;
 }
 
 void *
 aligned_alloc(size_t align, size_t sz) {
-	errno = 0;
 	void *p = raw_aligned_alloc(align, sz);
-	return errno == EINVAL ? p : checked(p, sz);
+	return possible(align) ? checked(p, sz) : p;
 }
