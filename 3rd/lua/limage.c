@@ -11,7 +11,7 @@
  * can't be recorded (Lua functions, coroutines, tables with objects as keys, user values) leaves
  * the process without an image: states are then opened by running the code, as ever.
  *
- * Made once, only read afterwards.
+ * Made once, only read afterwards. At the end of this file: what a state does once it has started.
  */
 #define limage_c
 #define LUA_CORE

@@ -31,7 +31,8 @@ bench.main(function()
 		callers[i] = skynet.newservice(SERVICE_NAME, "caller")
 	end
 	local each = bench.scale(8000)
-	bench.rate("call, 100 pairs", each * 100, function()
+	local workers = skynet.getenv "thread" == "1" and ", one worker" or ""
+	bench.rate("call, 100 pairs" .. workers, each * 100, function()
 		bench.parallel(100, function(i)
 			skynet.call(callers[i], "lua", each)
 		end)
