@@ -39,7 +39,10 @@ else ifneq ($(DEBUG),)
 OPT := -O0 -g3
 else
 OPT := -O3 -g
-LTO ?= -flto=auto
+# What a message passes through is many small functions in several files; with gcc's own limits a
+# call takes a tenth more instructions.
+INLINE := --param max-inline-insns-auto=80 --param max-inline-insns-small=40 --param inline-unit-growth=200
+LTO ?= -flto=auto $(INLINE) -Wno-stringop-overread
 endif
 ifeq ($(findstring clang,$(CC)),clang)
 LTO :=

@@ -64,29 +64,31 @@ lret(lua_State *L) {
 	return answer(L, vm, flags, msg, sz);
 }
 
-/* Is this field of the module still the function that was shipped? Leaves it on the stack. */
+/* Are skynet.ret and skynet.pack still what was shipped? */
 static bool
-stock(lua_State *L, struct vm *vm, enum key key, lua_CFunction f) {
+stock(lua_State *L, struct vm *vm) {
 	vm_push(L, vm, REF_SKYNET);
-	lua_getkey(L, -1, vm->key[key]);
-	lua_remove(L, -2);
-	return lua_tocfunction(L, -1) == f;
+	bool is = lua_keyfunction(L, -1, vm->key[KEY_RET]) == lret &&
+	          lua_keyfunction(L, -1, vm->key[KEY_PACK]) == luaseri_pack;
+	lua_pop(L, 1);
+	return is;
 }
 
 static int
 lretpack(lua_State *L) {
 	struct vm *vm = vm_of(L);
 	int top = lua_gettop(L);
-	bool ret = stock(L, vm, KEY_RET, lret);
-	bool pack = stock(L, vm, KEY_PACK, luaseri_pack);
-	if (!ret || !pack) { /* somebody wraps them: go through the module */
+	if (!stock(L, vm)) { /* somebody wraps them: go through the module */
+		vm_push(L, vm, REF_SKYNET);
+		lua_getkey(L, -1, vm->key[KEY_PACK]);
 		lua_insert(L, 1);
-		lua_insert(L, 1); /* ret, pack, values */
+		lua_getkey(L, -1, vm->key[KEY_RET]);
+		lua_insert(L, 1);
+		lua_pop(L, 1); /* ret, pack, values */
 		lua_call(L, top, LUA_MULTRET);
 		lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
 		return lua_gettop(L);
 	}
-	lua_settop(L, top);
 	size_t sz;
 	void *msg = seri_pack(L, 1, &sz); /* raises before the right is used up */
 	if (!may_answer(vm)) {

@@ -37,13 +37,12 @@ protocol(lua_State *L, struct vm *vm) {
 static void *
 pack_arguments(lua_State *L, struct vm *vm, size_t *sz, int *type) {
 	int top = lua_gettop(L);
-	lua_getkey(L, ARG_PROTO, vm->key[KEY_PACK]);
-	if (lua_tocfunction(L, -1) == luaseri_pack) {
-		lua_settop(L, top);
+	if (lua_keyfunction(L, ARG_PROTO, vm->key[KEY_PACK]) == luaseri_pack) {
 		*type |= PTYPE_TAG_DONTCOPY;
 		return seri_pack(L, ARG_FIRST, sz);
 	}
 	luaL_checkstack(L, top + LUA_MINSTACK, "too many arguments");
+	lua_getkey(L, ARG_PROTO, vm->key[KEY_PACK]);
 	for (int i = ARG_FIRST; i <= top; i++)
 		lua_pushvalue(L, i);
 	lua_call(L, top - ARG_FIRST + 1, 2);
@@ -156,11 +155,12 @@ answer_values(lua_State *L, int status, lua_KContext top) {
 	(void)status;
 	check_answer(L, top);
 	int at = (int)top + 2;
-	lua_getkey(L, ARG_PROTO, vm_of(L)->key[KEY_UNPACK]);
-	if (lua_tocfunction(L, -1) == luaseri_unpack && lua_islightuserdata(L, at)) {
+	const void *unpack = vm_of(L)->key[KEY_UNPACK];
+	if (lua_keyfunction(L, ARG_PROTO, unpack) == luaseri_unpack && lua_islightuserdata(L, at)) {
 		int n = seri_unpack(L, lua_touserdata(L, at), (size_t)lua_tointeger(L, at + 1));
 		return n < 0 ? lua_error(L) : n;
 	}
+	lua_getkey(L, ARG_PROTO, unpack);
 	lua_insert(L, at);
 	top = at - 1;
 	lua_callk(L, 2, LUA_MULTRET, top, return_unpacked);

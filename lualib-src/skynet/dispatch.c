@@ -591,14 +591,13 @@ on_error(struct vm *vm, const struct message *m) {
 static int
 unpack(lua_State *L, struct vm *vm, int class, const struct message *m) {
 	int top = lua_gettop(L);
-	lua_getkey(L, class, vm->key[KEY_UNPACK]);
-	if (m->index == 0 && lua_tocfunction(L, -1) == luaseri_unpack) {
-		lua_pop(L, 1);
+	if (m->index == 0 && lua_keyfunction(L, class, vm->key[KEY_UNPACK]) == luaseri_unpack) {
 		int n = seri_unpack(L, m->data, m->sz);
 		if (n < 0)
 			note_error(L, vm);
 		return n;
 	}
+	lua_getkey(L, class, vm->key[KEY_UNPACK]);
 	push_payload(L, L, m);
 	if (lua_pcall(L, 2, LUA_MULTRET, 0) != LUA_OK) {
 		note_error(L, vm);
