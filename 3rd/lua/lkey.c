@@ -51,6 +51,32 @@ lua_keyfunction(lua_State *L, int idx, const void *key) {
 	return v && ttislcf(v) ? fvalue(v) : NULL;
 }
 
+/* lua_getkey and lua_tointeger; nothing is pushed. */
+LUA_API lua_Integer
+lua_keyinteger(lua_State *L, int idx, const void *key) {
+	const TValue *v = field(L, idx, key);
+	if (l_likely(v && ttisinteger(v)))
+		return ivalue(v);
+	lua_getfield(L, idx, getstr((TString *)key));
+	lua_Integer n = lua_tointeger(L, -1);
+	lua_pop(L, 1);
+	return n;
+}
+
+/*
+ * Replace the value at idx by the table that `table`, as lua_topointer gave it,
+ * holds under it (raw). 0: it holds none, and nothing was changed.
+ */
+LUA_API int
+lua_subtable(lua_State *L, const void *table, int idx) {
+	TValue *at = (TValue *)slot(L, idx);
+	const TValue *v = luaH_fastget((Table *)table, at);
+	if (l_unlikely(!ttisanytable(v)))
+		return 0;
+	setobj(L, at, v);
+	return 1;
+}
+
 /*
  * lua_next, from a position: 0 at first, then as this function left it. The key isn't popped.
  * What is assigned meanwhile may be met or not. The first n positions are the values of 1..n as

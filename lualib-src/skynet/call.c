@@ -20,17 +20,10 @@ enum { ARG_ADDR = 1, ARG_PROTO = 2, ARG_FIRST = 3 };
 /* Replace the protocol's name or id at ARG_PROTO by its table; returns its message type. */
 static int
 protocol(lua_State *L, struct vm *vm) {
-	vm_push(L, vm, REF_PROTO);
-	lua_pushvalue(L, ARG_PROTO);
-	if (lua_rawget(L, -2) != LUA_TTABLE)
+	if (!lua_subtable(L, vm->proto, ARG_PROTO))
 		luaL_error(L, "attempt to index a nil value (protocol '%s' is not registered)",
 		           luaL_tolstring(L, ARG_PROTO, NULL));
-	lua_replace(L, ARG_PROTO);
-	lua_pop(L, 1);
-	lua_getkey(L, ARG_PROTO, vm->key[KEY_ID]);
-	int type = (int)lua_tointeger(L, -1);
-	lua_pop(L, 1);
-	return type;
+	return (int)lua_keyinteger(L, ARG_PROTO, vm->key[KEY_ID]);
 }
 
 /* Pack the arguments from ARG_FIRST on by the protocol's packer. */

@@ -196,6 +196,8 @@ lsetup(lua_State *L) {
 		else
 			return luaL_error(L, "bad field '%s'", field[i].name);
 	}
+	vm_push(L, vm, REF_PROTO);
+	vm->proto = lua_topointer(L, -1);
 	return 0;
 }
 

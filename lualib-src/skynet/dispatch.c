@@ -617,9 +617,8 @@ refuse(lua_State *L, struct vm *vm, const struct message *m) {
 
 static void
 on_request(lua_State *L, struct vm *vm, const struct message *m) {
-	vm_push(L, vm, REF_PROTO);
-	if (lua_rawgeti(L, -1, m->type) != LUA_TTABLE) {
-		lua_pushinteger(L, m->type);
+	lua_pushinteger(L, m->type);
+	if (!lua_subtable(L, vm->proto, -1)) {
 		if (m->type == PTYPE_TRACE)
 			remember_tag(L, vm, m);
 		else

@@ -326,6 +326,8 @@ make_refs(lua_State *L, struct vm *vm) {
 			lua_newtable(L);
 		else
 			lua_pushboolean(L, 0); /* functions: set by Lua */
+		if (i == REF_PROTO)
+			vm->proto = lua_topointer(L, -1);
 		vm->ref[i] = luaL_ref(L, LUA_REGISTRYINDEX);
 	}
 }

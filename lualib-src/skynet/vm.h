@@ -161,6 +161,7 @@ struct vm {
 	int ref[REF_COUNT];
 	const void *key[KEY_COUNT]; /* for lua_getkey */
 	const void *suspend;        /* the text of REF_SUSPEND */
+	const void *proto;          /* the table of REF_PROTO, for lua_subtable */
 	void *trash[TRASH_MAX];     /* blocks to be freed when the message is done */
 	int trashed;
 	bool unclaimed; /* the message is a request that no task has taken yet */
