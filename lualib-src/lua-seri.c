@@ -463,36 +463,61 @@ skip_scalar(struct reader *r, int type, int cookie) {
 	}
 }
 
-/* Step over a value. Recursion is bounded by the few bytes that count_pairs looks at. */
-static bool
+/* Bytes of a value, its tag included, where the tag alone says it; else 0. */
+#define SIZE(t)                                                                                  \
+	((t) % 8 == T_NIL || (t) % 8 == T_BOOLEAN ? 1                                                \
+	 : (t) % 8 == T_SHORT_STRING              ? 1 + (t) / 8                                      \
+	 : (t) % 8 == T_USERDATA                  ? 1 + sizeof(void *)                               \
+	 : (t) == TAG(T_NUMBER, N_ZERO)           ? 1                                                \
+	 : (t) == TAG(T_NUMBER, N_BYTE)           ? 2                                                \
+	 : (t) == TAG(T_NUMBER, N_WORD)           ? 3                                                \
+	 : (t) == TAG(T_NUMBER, N_DWORD)          ? 5                                                \
+	 : (t) == TAG(T_NUMBER, N_QWORD)          ? 9                                                \
+	 : (t) == TAG(T_NUMBER, N_REAL)           ? 9                                                \
+	                                          : 0)
+#define SIZES4(t) SIZE(t), SIZE((t) + 1), SIZE((t) + 2), SIZE((t) + 3)
+#define SIZES16(t) SIZES4(t), SIZES4((t) + 4), SIZES4((t) + 8), SIZES4((t) + 12)
+#define SIZES64(t) SIZES16(t), SIZES16((t) + 16), SIZES16((t) + 32), SIZES16((t) + 48)
+static const uint8_t size_of[256] = {SIZES64(0), SIZES64(64), SIZES64(128), SIZES64(192)};
+
+static bool skip_long(struct reader *r, uint8_t tag, bool *nil);
+
+/* Step over a value. */
+static inline bool
 skip_value(struct reader *r, bool *nil) {
-	const char *tag = take(r, 1);
-	if (tag == NULL)
+	if (r->left == 0)
 		return false;
-	int type = *tag & 7, cookie = (uint8_t)*tag >> 3;
-	*nil = type == T_NIL;
-	if (type == T_USERDATA)
-		return take(r, sizeof(void *)) != NULL;
+	const uint8_t tag = (uint8_t)*r->p;
+	if (size_of[tag] == 0)
+		return skip_long(r, tag, nil);
+	*nil = (tag & 7) == T_NIL;
+	return take(r, size_of[tag]) != NULL;
+}
+
+/* Step over a table or a long string. Recursion is bounded by the few bytes that count_pairs
+ * looks at. */
+static bool
+skip_long(struct reader *r, uint8_t tag, bool *nil) {
+	const int type = tag & 7, cookie = tag >> 3;
+	size_t n;
+	*nil = false;
+	(void)take(r, 1);
 	if (type != T_TABLE)
 		return skip_scalar(r, type, cookie);
-	size_t n;
-	bool end = false;
 	if (!read_count(r, cookie, &n))
 		return false;
-	while (n-- > 0) {
-		if (!skip_value(r, &end))
+	for (bool element; n > 0; n--) {
+		if (!skip_value(r, &element))
 			return false;
 	}
-	for (;;) {
+	for (bool end, value;;) {
 		if (!skip_value(r, &end))
 			return false;
 		if (end)
-			break;
-		if (!skip_value(r, &end))
+			return true;
+		if (!skip_value(r, &value))
 			return false;
 	}
-	*nil = false;
-	return true;
 }
 
 /*
