@@ -2,7 +2,7 @@
  * Interrupting a running VM from another thread: whatever instruction it hits, the program's
  * results stay right. A second thread asks for an interrupt again and again; its hook takes a
  * traceback, which moves the stack and may collect garbage. The program checks all that it
- * computes.
+ * computes. And a signal handler's hook stops whatever runs, as in stock Lua.
  */
 #include "tap.h"
 
@@ -10,7 +10,10 @@
 #include <lua.h>
 #include <lualib.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/time.h>
 
 static atomic_int stop;
 static atomic_long taken;
@@ -101,6 +104,60 @@ run(int rounds, const char *gc) {
 	return good;
 }
 
+/*
+ * ---- a hook that a signal handler sets, as Lua's manual allows ----
+ */
+
+static lua_State *signalled;
+
+static void
+stop_hook(lua_State *L, lua_Debug *ar) {
+	(void)ar;
+	luaL_error(L, "stopped");
+}
+
+static void
+on_alarm(int sig) {
+	(void)sig;
+	lua_sethook(signalled, stop_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT,
+	            1);
+}
+
+static bool
+stops(const char *endless) {
+	lua_State *L = signalled = luaL_newstate();
+	struct itimerval soon = {.it_value.tv_usec = 20000};
+	struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+	sigaction(SIGALRM, &sa, NULL);
+	bool loaded = luaL_loadstring(L, endless) == LUA_OK;
+	setitimer(ITIMER_REAL, &soon, NULL);
+	bool good =
+		loaded && lua_pcall(L, 0, 0, 0) != LUA_OK && strstr(lua_tostring(L, -1), "stopped");
+	lua_close(L);
+	return good;
+}
+
+static void
+test_signals(void) {
+	static const char *const endless[] = {
+		"while true do end",
+		"repeat until false",
+		"for i = 1, 0x7fffffffffffffff do end",
+		"for i = 1.0, 1e300 do end",
+		"::again:: goto again",
+		"local function f() return f() end f()",
+		"local i = 0 while i < 1 << 60 do i = i + 1 end",
+	};
+	bool good = true;
+	for (size_t i = 0; i < sizeof(endless) / sizeof(endless[0]); i++) {
+		if (!stops(endless[i])) {
+			printf("# %s\n", endless[i]);
+			good = false;
+		}
+	}
+	ok(good, "a signal handler's hook stops every loop");
+}
+
 int
 main(int argc, char *argv[]) {
 	int rounds = argc > 1 ? atoi(argv[1]) : 20000;
@@ -110,5 +167,8 @@ main(int argc, char *argv[]) {
 	   "nor while it collects all the time");
 	printf("# %ld interrupts\n", atomic_load(&taken));
 	ok(atomic_load(&taken) > 100, "and they are taken");
+#ifndef __SANITIZE_THREAD__ /* it defers signals to the next system call */
+	test_signals();
+#endif
 	return done();
 }
