@@ -128,11 +128,9 @@ stops(const char *endless) {
 	lua_State *L = signalled = luaL_newstate();
 	struct itimerval soon = {.it_value.tv_usec = 20000};
 	struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
-	sigaction(SIGALRM, &sa, NULL);
-	bool loaded = luaL_loadstring(L, endless) == LUA_OK;
-	setitimer(ITIMER_REAL, &soon, NULL);
-	bool good =
-		loaded && lua_pcall(L, 0, 0, 0) != LUA_OK && strstr(lua_tostring(L, -1), "stopped");
+	bool good = luaL_loadstring(L, endless) == LUA_OK && sigaction(SIGALRM, &sa, NULL) == 0 &&
+	            setitimer(ITIMER_REAL, &soon, NULL) == 0 && lua_pcall(L, 0, 0, 0) != LUA_OK &&
+	            strstr(lua_tostring(L, -1), "stopped");
 	lua_close(L);
 	return good;
 }
