@@ -19,23 +19,52 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MEMORY_WARNING ((size_t)1024 * 1024 * 32)
 
+/* When the allocator must look up: at the limit, or where it warns. */
+static void
+set_bound(struct snlua *l) {
+	bool limited = l->mem_limit != 0 && l->mem_limit < l->mem_report;
+	l->mem_bound = limited ? l->mem_limit : l->mem_report;
+}
+
+/* May the VM hold this much, beyond its bound? */
+static __attribute__((noinline)) bool
+may_hold(struct snlua *l, size_t mem) {
+	if (l->mem_limit != 0 && mem > l->mem_limit && mem > l->mem)
+		return false;
+	if (mem > l->mem_report) {
+		l->mem_report *= 2;
+		set_bound(l);
+		skynet_error(l->ctx, "Memory warning %.2f M", (double)mem / (1024 * 1024));
+	}
+	return true;
+}
+
+/* noinline: freeing, a tail call, shouldn't save registers for this */
+static __attribute__((noinline)) void *
+resize(struct snlua *l, void *ptr, size_t held, size_t nsize) {
+	size_t mem = l->mem - held + nsize;
+	if (__builtin_expect(mem > l->mem_bound, 0) && !may_hold(l, mem))
+		return NULL;
+	void *p = skynet_lalloc(ptr, held, nsize);
+	if (p)
+		l->mem = mem;
+	return p;
+}
+
 static void *
 allocate(void *ud, void *ptr, size_t osize, size_t nsize) {
 	struct snlua *l = ud;
 	size_t held = ptr ? osize : 0; /* for a new block, osize is a type */
-	if (l->mem_limit != 0 && nsize > held && l->mem - held + nsize > l->mem_limit)
-		return NULL;
-	l->mem += nsize - held;
-	if (l->mem > l->mem_report) {
-		l->mem_report *= 2;
-		skynet_error(l->ctx, "Memory warning %.2f M", (double)l->mem / (1024 * 1024));
-	}
-	return skynet_lalloc(ptr, osize, nsize);
+	if (nsize != 0)
+		return resize(l, ptr, held, nsize);
+	l->mem -= held;
+	return skynet_lalloc(ptr, held, 0);
 }
 
 static int
@@ -167,6 +196,7 @@ run_loader(struct snlua *l, const char *param, size_t sz) {
 	if (lua_getfield(L, LUA_REGISTRYINDEX, "memlimit") == LUA_TNUMBER) {
 		lua_Integer limit = lua_tointeger(L, -1);
 		l->mem_limit = limit > 0 ? (size_t)limit : 0;
+		set_bound(l);
 		skynet_error(l->ctx, "Set memory limit to %.2f M", (double)l->mem_limit / (1024 * 1024));
 		lua_pushnil(L);
 		lua_setfield(L, LUA_REGISTRYINDEX, "memlimit");
@@ -293,6 +323,7 @@ skynet_snlua_create(void) {
 	pthread_once(&once, init_sharing);
 	struct snlua *l = skynet_calloc(1, sizeof(*l));
 	l->mem_report = MEMORY_WARNING;
+	set_bound(l);
 	l->L = lua_newstate(allocate, l);
 	if (l->L == NULL) {
 		skynet_free(l);
@@ -304,6 +335,7 @@ skynet_snlua_create(void) {
 void
 skynet_snlua_release(struct snlua *l) {
 	l->mem_limit = 0; /* closing may allocate */
+	set_bound(l);
 	lua_close(l->L);
 	skynet_free(l);
 }

@@ -17,6 +17,7 @@ struct snlua {
 	size_t mem;        /* bytes the VM holds */
 	size_t mem_limit;  /* 0: none */
 	size_t mem_report; /* warn when mem passes it */
+	size_t mem_bound;  /* the lesser of both */
 	struct vm_hooks hooks;
 	atomic_uint target; /* epoch a signal 0 aims at */
 };
