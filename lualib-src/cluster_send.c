@@ -13,6 +13,7 @@
 #include "block.h"
 #include "cluster_frame.h"
 #include "cluster_path.h"
+#include "cluster_stream.h"
 #include "lua-seri.h"
 #include "skynet_malloc.h"
 #include "skynet_runtime.h"
@@ -59,8 +60,7 @@ struct sender {
 	uint32_t queued;
 	uint32_t max_pending; /* calls and queued requests; 0: any number */
 	bool dialling;
-	uint8_t *input; /* the beginning of a frame */
-	size_t have, room;
+	struct cluster_stream stream; /* of answers */
 	size_t max_message;
 	uint64_t heard;            /* cs: last time bytes came */
 	struct session_map traced; /* sources whose next request is traced: Lua handles those */
@@ -289,32 +289,28 @@ begin_parts(struct sender *s, struct call *c, const struct cluster_answer *a) {
 		c->parts.total = 0; /* the first part is then too much */
 }
 
-/* One answer frame. Returns false when it breaks the protocol. */
-static bool
-take_answer(struct sender *s, const uint8_t *body, size_t sz) {
-	struct cluster_answer a;
-	if (cluster_read_answer(body, sz, &a) != 0)
-		return false;
-	struct call *c = session_get(&s->calls, a.session);
+static void
+take_answer(struct sender *s, const struct cluster_answer *a) {
+	struct call *c = session_get(&s->calls, a->session);
 	if (c == NULL) {
-		skynet_error(s->ctx, "socket: unknown session : %u", a.session);
-		return true;
+		skynet_error(s->ctx, "socket: unknown session : %u", a->session);
+		return;
 	}
-	switch (a.type) {
+	switch (a->type) {
 	case ANSWER_BEGIN:
-		begin_parts(s, c, &a);
-		return true;
+		begin_parts(s, c, a);
+		return;
 	case ANSWER_MIDDLE:
-		if (assembly_add(&c->parts, a.data, a.sz) == 0)
-			return true;
+		if (assembly_add(&c->parts, a->data, a->sz) == 0)
+			return;
 		skynet_error(s->ctx, "an answer is larger than announced, or than "
 		                     "cluster_max_message allows");
 		answer_error(s, c->source, c->session);
 		break;
 	case ANSWER_LAST:
 		if (c->parts.total == 0 && c->parts.have == 0) {
-			finish_call(s, c, a.data, a.sz);
-		} else if (assembly_add(&c->parts, a.data, a.sz) == 0 &&
+			finish_call(s, c, a->data, a->sz);
+		} else if (assembly_add(&c->parts, a->data, a->sz) == 0 &&
 		           c->parts.have == c->parts.total) {
 			finish_call(s, c, c->parts.data, c->parts.have);
 		} else {
@@ -323,81 +319,57 @@ take_answer(struct sender *s, const uint8_t *body, size_t sz) {
 		}
 		break;
 	case ANSWER_OK:
-		finish_call(s, c, a.data, a.sz);
+		finish_call(s, c, a->data, a->sz);
 		break;
 	default:
 		if (c->source != 0) /* not our own ping */
-			skynet_error(s->ctx, "%.*s", (int)a.sz, (const char *)a.data);
+			skynet_error(s->ctx, "%.*s", (int)a->sz, (const char *)a->data);
 		answer_error(s, c->source, c->session);
 	}
-	(void)session_take(&s->calls, a.session);
+	(void)session_take(&s->calls, a->session);
 	free_call(c);
+}
+
+/* An answer frame. Returns false when it breaks the protocol. */
+static bool
+on_answer(void *ud, const uint8_t *body, size_t sz) {
+	struct cluster_answer a;
+	if (cluster_read_answer(body, sz, &a) != 0)
+		return false;
+	take_answer(ud, &a);
 	return true;
 }
 
-static size_t
-frame_size(const uint8_t *p) {
-	return (size_t)p[0] << 8 | p[1];
-}
-
-/* Use up whole frames; how many bytes were used, or -1 when the stream is broken. */
-static ptrdiff_t
-take_frames(struct sender *s, const uint8_t *data, size_t sz) {
-	size_t at = 0;
-	while (sz - at >= 2) {
-		size_t n = frame_size(data + at);
-		if (sz - at - 2 < n)
-			break;
-		if (!take_answer(s, data + at + 2, n))
-			return -1;
-		at += n + 2;
-	}
-	return (ptrdiff_t)at;
-}
-
-static void
-make_room(struct sender *s, size_t sz) {
-	if (s->room >= sz)
-		return;
-	s->room = sz * 2;
-	s->input = skynet_realloc(s->input, s->room);
-}
-
-static void
-keep_input(struct sender *s, const uint8_t *data, size_t sz) {
-	make_room(s, sz);
-	memcpy(s->input, data, sz);
-	s->have = sz;
-}
-
-/* Add to the beginning of a frame until there are `want` bytes. False: there are fewer. */
 static bool
-complete(struct sender *s, size_t want, const uint8_t **data, size_t *sz) {
-	size_t lacks = s->have < want ? want - s->have : 0;
-	size_t n = lacks < *sz ? lacks : *sz;
-	make_room(s, want);
-	memcpy(s->input + s->have, *data, n);
-	s->have += n;
-	*data += n;
-	*sz -= n;
-	return n == lacks;
+answer_is_part(void *ud, const uint8_t *head) {
+	struct sender *s = ud;
+	struct cluster_answer a;
+	if (cluster_read_answer(head, CLUSTER_PART_HEAD, &a) != 0 ||
+	    (a.type != ANSWER_MIDDLE && a.type != ANSWER_LAST))
+		return false;
+	struct call *c = session_get(&s->calls, a.session);
+	return c && c->parts.total > 0;
+}
+
+static bool
+on_answer_part(void *ud, const uint8_t *head, const uint8_t *data, size_t sz, size_t rest) {
+	struct cluster_answer a;
+	if (cluster_read_answer(head, CLUSTER_PART_HEAD, &a) != 0)
+		return false;
+	a.data = data;
+	a.sz = sz;
+	if (rest > 0)
+		a.type = ANSWER_MIDDLE;
+	take_answer(ud, &a);
+	return true;
 }
 
 /* DATA of our socket. Returns false when the stream is broken. */
 static bool
 take_data(struct sender *s, const uint8_t *data, size_t sz) {
+	static const struct cluster_sink answers = {on_answer, answer_is_part, on_answer_part};
 	s->heard = skynet_now();
-	if (s->have > 0) {
-		if (!complete(s, 2, &data, &sz) || !complete(s, 2 + frame_size(s->input), &data, &sz))
-			return true;
-		if (!take_answer(s, s->input + 2, s->have - 2))
-			return false;
-		s->have = 0;
-	}
-	ptrdiff_t used = take_frames(s, data, sz);
-	if (used >= 0 && (size_t)used < sz)
-		keep_input(s, data + used, sz - (size_t)used);
-	return used >= 0;
+	return cluster_stream_feed(&s->stream, &answers, s, data, sz);
 }
 
 /*
@@ -454,7 +426,7 @@ lup(lua_State *L) {
 	struct queued *q;
 	s->fd = (int)luaL_checkinteger(L, 2);
 	s->dialling = false;
-	s->have = 0;
+	cluster_stream_reset(&s->stream);
 	s->heard = skynet_now();
 	while ((q = s->first) != NULL) {
 		s->first = q->next;
@@ -474,7 +446,7 @@ lfail(lua_State *L) {
 	struct sender *s = check_sender(L);
 	s->fd = 0;
 	s->dialling = false;
-	s->have = 0;
+	cluster_stream_reset(&s->stream);
 	fail_all(s, luaL_checkstring(L, 2));
 	return 0;
 }
@@ -558,8 +530,7 @@ sender_gc(lua_State *L) {
 	fail_all(s, "the cluster sender ends");
 	session_free(&s->calls);
 	session_free(&s->traced);
-	skynet_free(s->input);
-	s->input = NULL;
+	cluster_stream_reset(&s->stream);
 	return 0;
 }
 

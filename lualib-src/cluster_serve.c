@@ -1,9 +1,9 @@
 /*
  * The accepting end of a cluster link: the data path of one clusteragent.
  *
- * Frames arrive as PTYPE_CLIENT messages from the gate. A request goes on to its target under a
- * session of the agent's own, and the target's answer becomes an answer frame, without a
- * coroutine. Names ("@name") are resolved through a cache; the first frame for an unknown one
+ * What the peer sends comes as PTYPE_CLIENT messages from the gate: as it arrived, when the gate can
+ * (ours does), or a frame each. A request goes on to its target under a session of the agent's own,
+ * and the target's answer becomes an answer frame, without a coroutine. Names ("@name") are resolved through a cache; the first frame for an unknown one
  * asks Lua, and it and later ones of that name wait for the answer, in order.
  *
  * Nothing a peer sends is trusted: a frame that breaks the protocol closes the link, with one
@@ -12,6 +12,7 @@
  */
 #include "cluster_frame.h"
 #include "cluster_path.h"
+#include "cluster_stream.h"
 #include "lua-seri.h"
 #include "skynet_malloc.h"
 #include "skynet_runtime.h"
@@ -73,6 +74,10 @@ struct server {
 	struct skynet_context *ctx;
 	int fd;
 	bool broken;
+	bool raw;  /* the gate passes on what arrives, not frames */
+	bool torn; /* a block of it was left before its end: by an error of Lua's */
+	lua_State *L; /* of the message that is handled */
+	struct cluster_stream stream;
 	bool harbor; /* plain names may be global ones */
 	size_t max_message;
 	uint32_t max_partial;
@@ -520,34 +525,84 @@ broken(lua_State *L, struct server *s, const char *why) {
 	lua_call(L, 1, 0);
 }
 
-static void
-on_frame(lua_State *L, struct server *s, const uint8_t *body, size_t sz) {
-	struct cluster_request r;
+/* Returns false when the link is over. */
+static bool
+take_request(struct server *s, const struct cluster_request *r) {
 	struct payload p;
-	char text[128];
 	const char *why = NULL;
-	if (cluster_read_request(body, sz, &r, text, sizeof(text)) != 0) {
-		broken(L, s, text);
-		return;
-	}
-	switch (r.kind) {
+	switch (r->kind) {
 	case CLUSTER_COMPLETE:
-		p = (struct payload){(uint8_t *)r.data, r.sz, false};
-		dispatch(L, s, &r.to, r.session, r.push, &p, NULL);
+		p = (struct payload){(uint8_t *)r->data, r->sz, false};
+		dispatch(s->L, s, &r->to, r->session, r->push, &p, NULL);
 		break;
 	case CLUSTER_BEGIN:
-		why = begin_large(s, &r);
+		why = begin_large(s, r);
 		break;
 	case CLUSTER_TRACE:
 		skynet_free(s->tag);
-		s->tag = copy_text((const char *)r.data, r.sz);
-		s->taglen = r.sz;
+		s->tag = copy_text((const char *)r->data, r->sz);
+		s->taglen = r->sz;
 		break;
 	default:
-		why = add_part(L, s, &r);
+		why = add_part(s->L, s, r);
 	}
 	if (why)
-		broken(L, s, why);
+		broken(s->L, s, why);
+	return !s->broken;
+}
+
+static bool
+on_frame(void *ud, const uint8_t *body, size_t sz) {
+	struct server *s = ud;
+	struct cluster_request r;
+	char why[128];
+	if (cluster_read_request(body, sz, &r, why, sizeof(why)) != 0) {
+		broken(s->L, s, why);
+		return false;
+	}
+	return take_request(s, &r);
+}
+
+static bool
+read_part(const uint8_t *head, struct cluster_request *r) {
+	char why[128];
+	return cluster_read_request(head, CLUSTER_PART_HEAD, r, why, sizeof(why)) == 0 &&
+	       (r->kind == CLUSTER_MIDDLE || r->kind == CLUSTER_LAST);
+}
+
+static bool
+request_is_part(void *ud, const uint8_t *head) {
+	struct server *s = ud;
+	struct cluster_request r;
+	return read_part(head, &r) && session_get(&s->large, r.session) != NULL;
+}
+
+static bool
+on_part(void *ud, const uint8_t *head, const uint8_t *data, size_t sz, size_t rest) {
+	struct cluster_request r;
+	if (!read_part(head, &r))
+		return false;
+	r.data = data;
+	r.sz = sz;
+	if (rest > 0)
+		r.kind = CLUSTER_MIDDLE;
+	return take_request(ud, &r);
+}
+
+/* What the gate passes on of our connection. */
+static void
+on_client(lua_State *L, struct server *s, const uint8_t *data, size_t sz) {
+	static const struct cluster_sink requests = {on_frame, request_is_part, on_part};
+	s->L = L;
+	if (!s->raw) {
+		(void)on_frame(s, data, sz);
+	} else if (s->torn) {
+		broken(L, s, "an error kept what it had sent from being read");
+	} else {
+		s->torn = true;
+		(void)cluster_stream_feed(&s->stream, &requests, s, data, sz);
+		s->torn = false;
+	}
 }
 
 /* callback(type, msg, sz, session, source) */
@@ -560,7 +615,7 @@ filter(lua_State *L) {
 	size_t sz = (size_t)lua_tointeger(L, 3);
 	if (type == PTYPE_CLIENT) {
 		if (session == s->fd && !s->broken)
-			on_frame(L, s, msg, sz);
+			on_client(L, s, msg, sz);
 		return 0;
 	}
 	if ((type == PTYPE_RESPONSE || type == PTYPE_ERROR) && session > 0 &&
@@ -606,6 +661,13 @@ lresolved(lua_State *L) {
 		finish_waiting(s, handle, w);
 		w = next;
 	}
+	return 0;
+}
+
+/* raw(): from now on the gate passes on what arrives as it arrives. */
+static int
+lraw(lua_State *L) {
+	check_server(L)->raw = true;
 	return 0;
 }
 
@@ -664,6 +726,7 @@ server_gc(lua_State *L) {
 		free_large(s, l);
 	session_free(&s->running);
 	session_free(&s->large);
+	cluster_stream_reset(&s->stream);
 	for (int i = 0; i < NAME_BUCKETS; i++) {
 		while (s->names[i]) {
 			struct name *n = s->names[i];
@@ -693,6 +756,7 @@ option(lua_State *L, const char *name) {
 int
 cluster_new_server(lua_State *L) {
 	static const luaL_Reg methods[] = {
+		{"raw", lraw},
 		{"resolved", lresolved},
 		{"namechange", lnamechange},
 		{"pending", lpending},

@@ -3,7 +3,7 @@
  *
  * A queue (a userdata) keeps the unfinished frame of each socket and the whole frames of a read
  * that held several. What a peer announces costs nothing: an unfinished frame takes the memory of
- * the bytes that have arrived.
+ * the bytes that have arrived. What sockets receive that are marked as raw goes through as it is.
  */
 #include "builtin.h"
 #include "block.h"
@@ -35,6 +35,7 @@ struct partial {
 	int room;
 	uint64_t since; /* when its first byte came, in centiseconds */
 	uint8_t *bytes;
+	bool raw; /* none: what this socket receives isn't cut into frames */
 };
 
 struct queue {
@@ -154,15 +155,21 @@ copy_frame(const uint8_t *data, int size) {
 	return p;
 }
 
-/* What is left after the last whole frame. */
-static void
-keep_rest(struct queue *q, int id, const uint8_t *data, int sz) {
+static struct partial *
+new_partial(struct queue *q, int id) {
 	struct partial *p = skynet_calloc(1, sizeof(*p));
 	p->id = id;
 	p->since = skynet_now();
 	struct partial **at = place_of(q, id);
 	p->next = *at;
 	*at = p;
+	return p;
+}
+
+/* What is left after the last whole frame. */
+static void
+keep_rest(struct queue *q, int id, const uint8_t *data, int sz) {
+	struct partial *p = new_partial(q, id);
 	while (sz > 0) {
 		int n = feed(p, data, sz);
 		data += n;
@@ -207,8 +214,20 @@ count(const struct queue *q) {
 }
 
 static int
+push_data(lua_State *L, const struct frame *f) {
+	lua_pushvalue(L, lua_upvalueindex(UP_DATA));
+	lua_pushinteger(L, f->id);
+	lua_pushlightuserdata(L, f->data);
+	lua_pushinteger(L, f->size);
+	return 5;
+}
+
+static int
 filter_data(lua_State *L, int id, uint8_t *data, int sz) {
 	struct queue *q = get_queue(L);
+	struct partial *p = *place_of(q, id);
+	if (p && p->raw)
+		return push_data(L, &(struct frame){id, sz, data});
 	int before = count(q);
 	take_data(q, id, data, sz);
 	skynet_free(data);
@@ -220,11 +239,7 @@ filter_data(lua_State *L, int id, uint8_t *data, int sz) {
 	if (n == 1 && before == 0 && *place_of(q, id) == NULL) {
 		struct frame f = q->ring[q->head];
 		q->head = (q->head + 1) % q->cap;
-		lua_pushvalue(L, lua_upvalueindex(UP_DATA));
-		lua_pushinteger(L, f.id);
-		lua_pushlightuserdata(L, f.data);
-		lua_pushinteger(L, f.size);
-		return 5;
+		return push_data(L, &f);
 	}
 	lua_pushvalue(L, lua_upvalueindex(UP_MORE));
 	return 2;
@@ -282,6 +297,20 @@ lfilter(lua_State *L) {
 		m->buffer = NULL;
 		return 1;
 	}
+}
+
+/*
+ * raw(queue, id) -> queue
+ * From now on what the socket receives is passed on as it arrives: as "data", in blocks of any size.
+ */
+static int
+lraw(lua_State *L) {
+	int id = (int)luaL_checkinteger(L, 2);
+	lua_settop(L, 1);
+	struct queue *q = get_queue(L);
+	drop_partial(q, id);
+	new_partial(q, id)->raw = true;
+	return 1;
 }
 
 /* pop(queue) -> id, ptr, size; or nothing */
@@ -349,7 +378,7 @@ llate(lua_State *L) {
 	for (int i = 0; q && i < HASH; i++) {
 		for (struct partial *p = q->hash[i], *next; p; p = next) {
 			next = p->next;
-			if (now - p->since < (uint64_t)limit)
+			if (p->raw || now - p->since < (uint64_t)limit)
 				continue;
 			lua_pushinteger(L, p->id);
 			lua_rawseti(L, -2, ++n);
@@ -362,8 +391,8 @@ llate(lua_State *L) {
 int
 skynet_open_netpack(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"pop", lpop},           {"pack", lpack}, {"clear", lclear},
-		{"tostring", ltostring}, {"late", llate}, {NULL, NULL},
+		{"pop", lpop},   {"pack", lpack}, {"clear", lclear}, {"tostring", ltostring},
+		{"late", llate}, {"raw", lraw},   {NULL, NULL},
 	};
 	static const char *const names[] = {"data",  "more",    "error", "open",
 	                                    "close", "warning", "init"};

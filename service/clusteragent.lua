@@ -88,7 +88,10 @@ local function start()
 		end
 	end)
 	-- the connection may be gone by now; then the gate knows it no more
-	pcall(skynet.call, gate, "lua", "forward", fd)
+	local ok, how = pcall(skynet.call, gate, "lua", "forward", fd, 0, skynet.self(), "raw")
+	if ok and how == "raw" then
+		server:raw() -- the answer overtakes nothing: what the gate sends comes after it
+	end
 	watch_peer()
 end
 

@@ -52,11 +52,15 @@ end
 
 -- Commands, by name: f(source, fd, ...).
 local commands = {
-	-- Frames go to an agent (default: who asks); reading starts.
-	forward = function(source, fd, client, agent)
+	-- Frames go to an agent (default: who asks); reading starts. A cluster's agent cuts frames itself:
+	-- it asks for what arrives as it arrives, and is told that it gets that.
+	forward = function(source, fd, client, agent, raw)
 		assert(route[fd] ~= nil)
 		route[fd] = { agent = agent or source, client = client or 0 }
-		gateserver.openclient(fd)
+		gateserver.openclient(fd, raw == "raw")
+		if raw == "raw" then
+			return raw
+		end
 	end,
 	-- Frames go to the watchdog; reading starts.
 	accept = function(_, fd)

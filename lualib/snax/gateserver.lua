@@ -23,9 +23,13 @@ local DEFAULT_LINGER = 6000 -- centiseconds
 
 --- Start reading from a client.
 ---@param fd integer
-function gateserver.openclient(fd)
+---@param raw boolean|nil  true: the handler gets what arrives as it arrives, instead of frames
+function gateserver.openclient(fd, raw)
 	if clients[fd] == "waiting" or clients[fd] == "open" then
 		clients[fd] = "open"
+		if raw then
+			frames = netpack.raw(frames, fd)
+		end
 		driver.start(fd)
 	end
 end

@@ -23,7 +23,14 @@ local function u32(n)
 	return string.pack("<I4", n)
 end
 
-describe("the cluster wire", function()
+-- what the peer sends, as it arrives; and as a project's own gate passes it on, in frames
+local gates = {
+	["the cluster wire"] = "./service/?.lua;./test/services/?.lua",
+	["the cluster wire with another gate"] =
+		"./test/services/framegate/?.lua;./service/?.lua;./test/services/?.lua",
+}
+
+for title, path in pairs(gates) do describe(title, function()
 	local server, fd, handle
 
 	local function open()
@@ -73,7 +80,8 @@ describe("the cluster wire", function()
 	end
 
 	setup(function()
-		server = node.start { start = "clusternode", cluster_max_partial = 8, cluster_max_message = 1 }
+		server = node.start { start = "clusternode", cluster_max_partial = 8, cluster_max_message = 1,
+			luaservice = path }
 		server.port = tonumber((server:expect "port (%d+)"))
 		fd = open()
 		handle = 10
@@ -137,6 +145,29 @@ describe("the cluster wire", function()
 		for _ = 1, 3 do
 			assert.equal("140000000109", hex(receive(fd)))
 		end
+	end)
+
+	it("takes parts in pieces", function()
+		local payload = "\x24echo" .. "\x25" .. u32(70000) .. ("R"):rep(69999) .. "S"
+		local bytes = frame("\x81\5@echo" .. u32(21) .. u32(#payload))
+			.. frame("\2" .. u32(21) .. payload:sub(1, 40000))
+			.. frame("\x80\5@echo" .. u32(22) .. "\x24echo\x09")
+			.. frame("\2" .. u32(21) .. payload:sub(40001, 40001)) .. frame("\2" .. u32(21))
+			.. frame("\3" .. u32(21) .. payload:sub(40002))
+		math.randomseed(21)
+		local from = 1
+		while from <= #bytes do
+			local n = math.random() < 0.5 and math.random(1, 9) or math.random(1, 9000)
+			kit.write(fd, bytes:sub(from, from + n - 1), 10)
+			from = from + n
+		end
+		assert.equal("160000000109", hex(receive(fd)))
+		assert.equal(hex(u32(21) .. "\2" .. u32(70005)), hex(receive(fd)))
+		local answer = ""
+		for _ = 1, 3 do
+			answer = answer .. receive(fd):sub(6)
+		end
+		assert.equal(payload:sub(6), answer)
 	end)
 
 	it("answers odd but decodable requests", function()
@@ -214,7 +245,7 @@ describe("the cluster wire", function()
 	end
 
 	it("gives up a large request that doesn't arrive in time", function()
-		local n = node.start { start = "clusternode", cluster_partial_time = 1 }
+		local n = node.start { start = "clusternode", cluster_partial_time = 1, luaservice = path }
 		local c = assert(kit.connect(tonumber((n:expect "port (%d+)"))))
 		local session, late = 0, nil
 		node.eventually(function() -- it looks when the next one begins
@@ -242,4 +273,4 @@ describe("the cluster wire", function()
 		end
 		assert.is_true(alive())
 	end)
-end)
+end) end

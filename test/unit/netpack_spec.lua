@@ -153,6 +153,22 @@ describe("netpack.filter", function()
 		assert.error(function() netpack.late(q, -1) end)
 	end)
 
+	it("passes on what a raw socket receives, and cuts the others' frames", function()
+		local q = netpack.raw(data(nil, 8, "\0\5he"), 7)
+		local function raw(id, bytes)
+			local _, what, fd, text = data(q, id, bytes)
+			return { what, fd, text }
+		end
+		assert.same({ "data", 7, "\0\5he" }, raw(7, "\0\5he"))
+		assert.same({ "data", 7, "\0\1x\0\1y" }, raw(7, "\0\1x\0\1y"))
+		assert.same({ "data", 8, "hello" }, raw(8, "llo"))
+		assert.same({}, netpack.late(q, 0))
+		event(q, CLOSE, 7, 0)
+		assert.same({ "data", 7, "z" }, raw(7, "\0\1z"))
+		assert.equal("skynet.netpack.queue", getmetatable(netpack.raw(nil, 3)).__name)
+		assert.error(function() netpack.raw(q) end)
+	end)
+
 	it("drops a half frame on close and on error", function()
 		for _, kind in ipairs { CLOSE, ERROR } do
 			local q = data(nil, 1, "\0\5he")
