@@ -18,6 +18,7 @@
 
 #include "block.h"
 #include "skynet_malloc.h"
+#include "skynet_runtime.h"
 
 #include <lauxlib.h>
 #include <stdbool.h>
@@ -333,8 +334,8 @@ seri_pack(lua_State *L, int first, size_t *sz) {
 	struct writer w;
 	pack_range(L, &w, first);
 	*sz = w.len;
-	if (w.heap)
-		return w.buf;
+	if (w.heap) /* small only if it was packed by a metamethod, while the scratch was in use */
+		return w.len > PTYPE_SIZED_MAX ? w.buf : skynet_realloc(w.buf, w.len);
 	void *msg = skynet_malloc(w.len);
 	memcpy(msg, w.buf, w.len);
 	writer_close(&w);

@@ -117,7 +117,7 @@ skynet_account_take(void *block) {
 }
 
 /* What small blocks really take, by their size in units of 8 bytes. */
-#define SMALL 1024
+#define SMALL PTYPE_SIZED_MAX
 static uint16_t taken[SMALL / 8 + 1];
 
 __attribute__((constructor)) static void
@@ -129,6 +129,11 @@ know_sizes(void) {
 static int64_t
 takes(size_t sz) {
 	return taken[(sz + 7) / 8];
+}
+
+void
+account_give(void *block, size_t sz) {
+	me.correction -= sz - 1 < SMALL ? takes(sz) : usable(block);
 }
 
 /* What isn't small, changes its size, or is nothing. */
@@ -222,6 +227,12 @@ skynet_account_give(void *block) {
 void
 skynet_account_take(void *block) {
 	(void)block;
+}
+
+void
+account_give(void *block, size_t sz) {
+	(void)block;
+	(void)sz;
 }
 
 void *

@@ -24,6 +24,9 @@ void account_free(void *block);
 void account_begin(void);
 void account_end(_Atomic ptrdiff_t *charge);
 
+/* A message's block leaves its sender's charge. `sz`: what it was allocated with; 0: find out. */
+void account_give(void *block, size_t sz);
+
 /* Bytes of a message's block: what a service is charged that keeps it. */
 size_t account_size(void *block);
 /* What the running service allocates from a mark on moves to another charge; or to none. */

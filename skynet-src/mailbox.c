@@ -1,10 +1,49 @@
 #include "mailbox.h"
 
-#include "skynet_malloc.h"
+#include "account.h"
 
 #define DEPTH_SHIFT 48
 #define DEPTH_MAX ((uint64_t)0xffff)
 #define POINTER_MASK (((uint64_t)1 << DEPTH_SHIFT) - 1)
+
+/* Nodes of what this thread has read, for what it sends: services do both. */
+#define POOL_MAX 64
+
+static _Thread_local struct {
+	struct mailbox_node *first;
+	int n;
+} pool;
+
+static struct mailbox_node *
+take_node(void) {
+	struct mailbox_node *n = pool.first;
+	if (n == NULL)
+		return account_malloc(sizeof(*n));
+	pool.first = n->next;
+	pool.n--;
+	return n;
+}
+
+static void
+free_node(struct mailbox_node *n) {
+	if (pool.n == POOL_MAX) {
+		account_free(n);
+		return;
+	}
+	n->next = pool.first;
+	pool.first = n;
+	pool.n++;
+}
+
+void
+mailbox_thread_ends(void) {
+	while (pool.first) {
+		struct mailbox_node *n = pool.first;
+		pool.first = n->next;
+		account_free(n);
+	}
+	pool.n = 0;
+}
 
 void
 mailbox_init(struct mailbox *m) {
@@ -22,7 +61,7 @@ set_count(struct mailbox *m, int count) {
 
 bool
 mailbox_push(struct mailbox *m, const struct skynet_message *msg) {
-	struct mailbox_node *n = skynet_malloc(sizeof(*n));
+	struct mailbox_node *n = take_node();
 	n->msg = *msg;
 	uint64_t old = atomic_load_explicit(&m->head, memory_order_relaxed);
 	uint64_t fresh;
@@ -77,7 +116,7 @@ mailbox_pop(struct mailbox *m, struct skynet_message *msg) {
 	m->first = n->next;
 	set_count(m, atomic_load_explicit(&m->count, memory_order_relaxed) - 1);
 	*msg = n->msg;
-	skynet_free(n);
+	free_node(n);
 	return true;
 }
 

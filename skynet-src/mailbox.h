@@ -55,6 +55,9 @@ bool mailbox_rest(struct mailbox *m);
 /* Any thread, inside an epoch section: does it hold as many messages as its limit allows? */
 bool mailbox_full(struct mailbox *m);
 
+/* A thread that has read messages ends: free what it keeps. */
+void mailbox_thread_ends(void);
+
 /* Messages waiting; exact for the receiver, a snapshot for others. */
 int mailbox_length(struct mailbox *m);
 

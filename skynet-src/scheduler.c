@@ -501,6 +501,7 @@ worker_main(void *p) {
 		}
 	}
 	epoch_leave();
+	mailbox_thread_ends();
 	return NULL;
 }
 

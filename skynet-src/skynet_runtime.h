@@ -11,6 +11,13 @@
 struct skynet_context;
 
 /*
+ * In a message's type, beside PTYPE_TAG_DONTCOPY: the block was allocated with just as many bytes as
+ * the message has, so that nobody has to find out. Blocks of more than so many bytes may have more.
+ */
+#define PTYPE_TAG_SIZED 0x40000
+#define PTYPE_SIZED_MAX 1024
+
+/*
  * Run fn(ud) on this worker after the callback that now runs returns (corked services: at the end
  * of the batch). Returns 0 when no service callback runs on this thread; act at once then.
  */

@@ -350,7 +350,6 @@ run_batch(struct skynet_context *ctx, uint64_t *now) {
 	const uint64_t begin = *now;
 	for (int n = 0; mailbox_pop(&ctx->mailbox, &msg);) {
 		ctx->message_ticks = *now;
-		skynet_account(sizeof(struct mailbox_node)); /* popping freed it */
 		check_overload(ctx);
 		if (ctx->cb)
 			dispatch(ctx, &msg);
@@ -465,11 +464,8 @@ skynet_context_push(uint32_t handle, struct skynet_message *message) {
 		epoch_leave();
 		return r;
 	}
-	if (ctx) {
-		skynet_account(-(ptrdiff_t)sizeof(struct mailbox_node));
-		if (mailbox_push(&ctx->mailbox, message))
-			scheduler_ready(ctx);
-	}
+	if (ctx && mailbox_push(&ctx->mailbox, message))
+		scheduler_ready(ctx);
 	epoch_leave();
 	return ctx ? 0 : -1;
 }
@@ -479,7 +475,6 @@ skynet_context_send(struct skynet_context *ctx, void *msg, size_t sz, uint32_t s
                     int session) {
 	struct skynet_message m = {source, session, msg, sz | (size_t)type << MESSAGE_TYPE_SHIFT};
 	epoch_enter();
-	skynet_account(-(ptrdiff_t)sizeof(struct mailbox_node));
 	if (mailbox_push(&ctx->mailbox, &m))
 		scheduler_ready(ctx);
 	epoch_leave();
@@ -501,7 +496,7 @@ payload(int type, void *msg, size_t sz, bool *failed) {
 	if (msg == NULL)
 		return NULL;
 	if (type & PTYPE_TAG_DONTCOPY) {
-		skynet_account_give(msg);
+		account_give(msg, type & PTYPE_TAG_SIZED ? sz : 0);
 		return msg;
 	}
 	char *copy = account_malloc(sz + 1);

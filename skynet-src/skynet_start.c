@@ -244,6 +244,7 @@ skynet_start(struct skynet_config *c) {
 	skynet_socket_free();
 	if (c->daemon && daemon_exit(c->daemon) != 0)
 		perror(c->daemon);
+	mailbox_thread_ends();
 	fflush(stdout);
 	if (atomic_load(&life.code))
 		exit(atomic_load(&life.code));

@@ -9,6 +9,7 @@
 
 #include "../lua-seri.h"
 #include "skynet_malloc.h"
+#include "skynet_runtime.h"
 
 #include <string.h>
 
@@ -95,7 +96,7 @@ lretpack(lua_State *L) {
 		skynet_free(msg);
 		return luaL_error(L, "No session");
 	}
-	return answer(L, vm, PTYPE_TAG_DONTCOPY, msg, sz);
+	return answer(L, vm, PTYPE_TAG_DONTCOPY | PTYPE_TAG_SIZED, msg, sz);
 }
 
 static int
@@ -165,7 +166,7 @@ respond_values(lua_State *L, struct answer *a) {
 	int n = lua_gettop(L);
 	if (lua_tocfunction(L, lua_upvalueindex(2)) == luaseri_pack) {
 		msg = seri_pack(L, 2, &sz);
-		flags = PTYPE_TAG_DONTCOPY;
+		flags = PTYPE_TAG_DONTCOPY | PTYPE_TAG_SIZED;
 	} else {
 		lua_pushvalue(L, lua_upvalueindex(2));
 		lua_insert(L, 2);

@@ -10,6 +10,7 @@
 
 #include "../lua-seri.h"
 #include "skynet_malloc.h"
+#include "skynet_runtime.h"
 
 #include <stdio.h>
 
@@ -31,7 +32,7 @@ static void *
 pack_arguments(lua_State *L, struct vm *vm, size_t *sz, int *type) {
 	int top = lua_gettop(L);
 	if (lua_keyfunction(L, ARG_PROTO, vm->key[KEY_PACK]) == luaseri_pack) {
-		*type |= PTYPE_TAG_DONTCOPY;
+		*type |= PTYPE_TAG_DONTCOPY | PTYPE_TAG_SIZED;
 		return seri_pack(L, ARG_FIRST, sz);
 	}
 	luaL_checkstack(L, top + LUA_MINSTACK, "too many arguments");
