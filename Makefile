@@ -168,6 +168,12 @@ $(OUT)/version: FORCE
 $(OUT)/exe/skynet-src/skynet_main.o: CFLAGS_EXE += -DSKYNET_VERSION='"$(VERSION)"'
 $(OUT)/exe/skynet-src/skynet_main.o: $(OUT)/version
 
+# what the model of services may be made of: see service-src/snlua/model.c
+FRAMEWORK := lualib/skynet/require.lua lualib/skynet.lua
+MODEL := $(OUT)/exe/service-src/snlua/model.o
+$(MODEL): $(FRAMEWORK)
+$(MODEL): CFLAGS_EXE += -DFRAMEWORK_SUMS='$(foreach f,$(FRAMEWORK),"$(shell cksum <$(f))"$(comma))'
+
 # the allocator's own names make way for ours, which never return NULL
 RENAMED := malloc calloc realloc memalign aligned_alloc
 $(OUT)/jemalloc.a: $(JEMALLOC)

@@ -1,17 +1,19 @@
 /*
- * The image of an opened state: what new states copy instead of opening libraries one by one.
+ * Images of opened states: what new states copy instead of opening libraries one by one.
  *
- * When the pool of common strings is made, its state is opened as the host wants all of its states
- * to be. What it has then is recorded: every object reachable from the registry and from the
- * metatable of strings, as blocks of bytes, and the places in them that point to other blocks.
- * lua_openimage gives a new state private copies of all this, at the price of a copy.
+ * What a state has is recorded: every object reachable from the registry and from the metatable of
+ * strings, as blocks of bytes, and the places in them that point to other blocks. lua_openimage gives
+ * a new state private copies of all this, at the price of a copy. There's one image that the pool of
+ * common strings comes with, of the state that was opened for it as the host wants all of its states
+ * to be; the host may record others, with code of its own loaded.
  *
- * An image has tables, C functions, full userdata and long strings. Short strings become those of
- * the pool; all states hash with one seed, so that nodes of tables are at their right places. What
- * can't be recorded (Lua functions, coroutines, tables with objects as keys, user values) leaves
- * the process without an image: states are then opened by running the code, as ever.
+ * An image has tables, functions, full userdata and long strings. Short strings become shared ones;
+ * all states hash with one seed, so that nodes of tables are at their right places. Lua functions must
+ * be of shared code: the image is a user of its units, and so is who copies it. What can't be recorded
+ * (coroutines but the main one, tables with objects as keys, user values) leaves the state without an
+ * image: states are then opened by running the code, as ever.
  *
- * Made once, only read afterwards. At the end of this file: what a state does once it has started.
+ * An image is only read once it's made. At the end of this file: what a state does once it has started.
  */
 #define limage_c
 #define LUA_CORE
@@ -32,7 +34,7 @@
 #include "ltable.h"
 #include "ltm.h"
 
-#define MAXBLOCKS 256
+#define MAXBLOCKS 1024
 
 /* Blocks that a new state has already: its tables are given the recorded content. */
 enum { MAINTHREAD, REGISTRY, GLOBALS, FIRST };
@@ -52,17 +54,19 @@ struct pointer {
 	size_t at, offset;
 };
 
-struct image {
-	struct block block[MAXBLOCKS];
+struct lua_Image {
+	struct block *block; /* room for MAXBLOCKS while it's recorded */
 	unsigned nblocks;
 	struct pointer *pointer;
 	unsigned npointers, cappointers;
 	size_t size; /* of all blocks a new state gets */
 	unsigned stringmeta;
 	TString *tmname[TM_N];
+	lua_Shared **unit; /* whose code it has */
+	size_t nunits;
 };
 
-static _Atomic(const struct image *) image;
+static _Atomic(const lua_Image *) basic; /* the pool's */
 
 /*
  * ---- recording ----
@@ -70,23 +74,28 @@ static _Atomic(const struct image *) image;
 
 struct recorder {
 	lua_State *L;
-	struct image *im;
+	lua_Image *im;
 	struct PtrMap map;        /* object -> number of its block, as a pointer */
 	GCObject *met[MAXBLOCKS]; /* objects whose content is still to be recorded */
 	unsigned nmet, done;
 };
 
-static void
-freeimage(struct image *im) {
-	for (unsigned i = 0; i < im->nblocks; i++)
+/* Any thread, once nobody copies it any more. */
+LUA_API void
+lua_freeimage(lua_Image *im) {
+	for (unsigned i = 0; im->block && i < im->nblocks; i++)
 		free(im->block[i].bytes);
+	for (size_t i = 0; i < im->nunits; i++)
+		lua_dropshared(im->unit[i]);
+	free(im->unit);
+	free(im->block);
 	free(im->pointer);
 	free(im);
 }
 
 /* A block with a copy of these bytes: its number, or 0. */
 static unsigned
-addblock(struct image *im, const void *bytes, size_t size, int tag, int kind) {
+addblock(lua_Image *im, const void *bytes, size_t size, int tag, int kind) {
 	if (im->nblocks == MAXBLOCKS)
 		return 0;
 	char *copy = malloc(size);
@@ -98,7 +107,7 @@ addblock(struct image *im, const void *bytes, size_t size, int tag, int kind) {
 }
 
 static int
-addpointer(struct image *im, unsigned block, size_t at, unsigned target, size_t offset) {
+addpointer(lua_Image *im, unsigned block, size_t at, unsigned target, size_t offset) {
 	if (im->npointers == im->cappointers) {
 		unsigned cap = im->cappointers ? im->cappointers * 2 : 128;
 		struct pointer *p = realloc(im->pointer, cap * sizeof(*p));
@@ -119,6 +128,10 @@ sizeofobject(GCObject *o) {
 		return sizeof(Table);
 	case LUA_VCCL:
 		return sizeCclosure(gco2ccl(o)->nupvalues);
+	case LUA_VLCL:
+		return isshared(gco2lcl(o)->p) ? sizeLclosure(gco2lcl(o)->nupvalues) : 0;
+	case LUA_VUPVAL:
+		return upisopen(gco2upv(o)) ? 0 : sizeof(UpVal);
 	case LUA_VUSERDATA:
 		return gco2u(o)->nuvalue == 0 ? sizeudata(0, gco2u(o)->len) : 0;
 	case LUA_VLNGSTR:
@@ -156,7 +169,7 @@ recordpointer(struct recorder *r, unsigned block, void *place) {
 		return ts ? 0 : -1;
 	}
 	if (isshared(o))
-		return -1; /* a unit, which would have to be kept */
+		return 0; /* of a unit that is kept */
 	int target = meet(r, o);
 	if (target < 0)
 		return -1;
@@ -193,7 +206,7 @@ recordnode(struct recorder *r, unsigned block, Node *n) {
 
 static int
 recordtable(struct recorder *r, unsigned block, const Table *t) {
-	struct image *im = r->im;
+	lua_Image *im = r->im;
 	unsigned n = luaH_realasize(t);
 	if (n > 0) {
 		unsigned part = addblock(im, t->array, n * sizeof(TValue), 0, PART);
@@ -235,6 +248,16 @@ recordobject(struct recorder *r, GCObject *o) {
 				return -1;
 		}
 		return 0;
+	case LUA_VLCL:
+		for (int i = 0; i < gco2lcl(o)->nupvalues; i++) {
+			if (recordpointer(r, block, &((LClosure *)copy)->upvals[i]) != 0)
+				return -1;
+		}
+		return 0;
+	case LUA_VUPVAL:
+		if (addpointer(r->im, block, offsetof(UpVal, v), block, offsetof(UpVal, u)) != 0)
+			return -1;
+		return recordvalue(r, block, &((UpVal *)copy)->u.value);
 	default:
 		return 0;
 	}
@@ -283,18 +306,51 @@ recordall(struct recorder *r) {
 	return 0;
 }
 
+/* Give back the room that wasn't needed. */
+static void
+trim(lua_Image *im) {
+	struct block *b = realloc(im->block, im->nblocks * sizeof(*b));
+	if (b)
+		im->block = b;
+}
+
+/*
+ * What this state has now, outside any call: for new ones. NULL: it has something that can't be
+ * recorded, or there's no memory.
+ */
+LUA_API lua_Image *
+lua_recordimage(lua_State *L) {
+	struct recorder r = {.L = L, .im = calloc(1, sizeof(*r.im))};
+	if (r.im == NULL)
+		return NULL;
+	r.im->block = calloc(MAXBLOCKS, sizeof(*r.im->block)); /* the first has no bytes */
+	r.im->unit = luaE_keepunits(G(L), &r.im->nunits);
+	if (r.im->block && r.im->unit && recordall(&r) == 0) {
+		trim(r.im);
+	} else {
+		lua_freeimage(r.im);
+		r.im = NULL;
+	}
+	luaE_mapfree(&r.map);
+	return r.im;
+}
+
 /* Make what this state has the image of all later ones. Without memory there is none. */
 void
 luaE_recordimage(lua_State *L) {
-	struct recorder r = {.L = L, .im = calloc(1, sizeof(*r.im))};
-	if (r.im == NULL)
-		return;
-	if (recordall(&r) == 0)
-		/* release: pairs with the acquire in lua_openimage */
-		atomic_store_explicit(&image, r.im, memory_order_release);
-	else
-		freeimage(r.im);
-	luaE_mapfree(&r.map);
+	/* release: pairs with the acquire in lua_openimage */
+	atomic_store_explicit(&basic, lua_recordimage(L), memory_order_release);
+}
+
+/* Any thread: has the host something newer than the code of the image? */
+LUA_API int
+lua_imageretired(const lua_Image *im) {
+	for (size_t i = 0; i < im->nunits; i++) {
+		/* relaxed: sooner or later */
+		if (atomic_load_explicit(&im->unit[i]->retired, memory_order_relaxed))
+			return 1;
+	}
+	return 0;
 }
 
 /*
@@ -303,7 +359,7 @@ luaE_recordimage(lua_State *L) {
 
 /* Memory for all blocks. Returns 0, or -1: nothing is allocated. */
 static int
-allocate(global_State *g, const struct image *im, char **addr) {
+allocate(global_State *g, const lua_Image *im, char **addr) {
 	for (unsigned i = FIRST; i < im->nblocks; i++) {
 		const struct block *b = &im->block[i];
 		addr[i] = (*g->frealloc)(g->ud, NULL, b->tag, b->size);
@@ -345,23 +401,25 @@ refill(lua_State *L, Table *t, const struct block *b) {
 /* Names of metamethods and reserved words. Returns whether there is an image, and so they're there. */
 int
 luaE_initnames(lua_State *L) {
-	const struct image *im = atomic_load_explicit(&image, memory_order_acquire);
+	const lua_Image *im = atomic_load_explicit(&basic, memory_order_acquire);
 	if (im)
 		memcpy(G(L)->tmname, im->tmname, sizeof(im->tmname));
 	return im != NULL;
 }
 
 /*
- * Give a state that has just been made what the image has: its libraries and its registry. Returns
- * whether that was done; if not, there is no image, or no memory.
+ * Give a state that has just been made what the image (NULL: the pool's) has: its libraries and its
+ * registry. Returns whether that was done; if not, there is no image, or no memory.
  */
 LUA_API int
-lua_openimage(lua_State *L) {
+lua_openimage(lua_State *L, const lua_Image *im) {
 	global_State *g = G(L);
-	/* acquire: so that the image is visible */
-	const struct image *im = atomic_load_explicit(&image, memory_order_acquire);
 	char *addr[MAXBLOCKS];
-	if (im == NULL || allocate(g, im, addr) != 0)
+	if (im == NULL)
+		/* acquire: so that the image is visible */
+		im = atomic_load_explicit(&basic, memory_order_acquire);
+	/* units that it's a user of without need are dropped as any others */
+	if (im == NULL || luaE_useunits(g, im->unit, im->nunits) != 0 || allocate(g, im, addr) != 0)
 		return 0;
 	Table *registry = hvalue(&g->l_registry);
 	Table *globals = hvalue(&registry->array[LUA_RIDX_GLOBALS - 1]);

@@ -117,6 +117,8 @@ struct lua_Shared {
 
 /* ---- lsharevm.c: called by the thread that runs the state ---- */
 
+LUAI_FUNC lua_Shared **luaE_keepunits(global_State *g, size_t *n);
+LUAI_FUNC int luaE_useunits(global_State *g, lua_Shared *const *unit, size_t n);
 LUAI_FUNC void luaE_startcensus(global_State *g);
 LUAI_FUNC void luaE_touchshared(global_State *g, GCObject *o);
 LUAI_FUNC void luaE_touchweak(global_State *g, Table *h);

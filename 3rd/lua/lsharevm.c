@@ -51,6 +51,32 @@ hold(global_State *g, lua_Shared *u) {
 	return 0;
 }
 
+/* The units that this state uses, each with a reference more. NULL: no memory. */
+lua_Shared **
+luaE_keepunits(global_State *g, size_t *n) {
+	const struct SharedRefs *r = g->shared;
+	*n = 0;
+	lua_Shared **list = malloc((r ? r->units.n + 1 : 1) * sizeof(*list));
+	for (size_t i = 0; list && r && i < r->units.size; i++) {
+		lua_Shared *u = (lua_Shared *)r->units.slot[i].key;
+		if (u) {
+			lua_keepshared(u);
+			list[(*n)++] = u;
+		}
+	}
+	return list;
+}
+
+/* The state becomes a user of these units. Returns 0, or -1: no memory. */
+int
+luaE_useunits(global_State *g, lua_Shared *const *unit, size_t n) {
+	for (size_t i = 0; i < n; i++) {
+		if (hold(g, unit[i]) != 0)
+			return -1;
+	}
+	return 0;
+}
+
 static void
 pushclosure(lua_State *L, Proto *p) {
 	LClosure *cl = luaF_newLclosure(L, p->sizeupvalues);

@@ -382,6 +382,16 @@ skynet_open_dispatch(lua_State *L) {
 }
 
 void
+skynet_core_model(lua_State *L) {
+	vm_model(L);
+}
+
+void
+skynet_core_adopt(lua_State *L, struct skynet_context *ctx) {
+	vm_adopt(L, ctx);
+}
+
+void
 skynet_core_prepare(lua_State *L) {
 	static const lua_CFunction make[] = {make_core, make_dispatch};
 	for (int i = 0; i < 2; i++) {

@@ -185,7 +185,7 @@ lsetup(lua_State *L) {
 		{"unknown_request", REF_UNKNOWN_REQUEST, LUA_TFUNCTION},
 		{"unknown_response", REF_UNKNOWN_RESPONSE, LUA_TFUNCTION},
 	};
-	struct vm *vm = vm_of(L);
+	struct vm *vm = vm_peek(L);
 	luaL_checktype(L, 1, LUA_TTABLE);
 	for (size_t i = 0; i < sizeof(field) / sizeof(field[0]); i++) {
 		int type = lua_getfield(L, 1, field[i].name);
@@ -213,7 +213,7 @@ lqueues(lua_State *L) {
 		{"error_queue", REF_ERRORS},    {"timers", REF_TIMERS},
 		{"handlers", REF_HANDLERS},     {"names", REF_NAMES},
 	};
-	struct vm *vm = vm_of(L);
+	struct vm *vm = vm_peek(L);
 	lua_createtable(L, 0, 8);
 	for (size_t i = 0; i < sizeof(field) / sizeof(field[0]); i++) {
 		vm_push(L, vm, field[i].ref);

@@ -216,8 +216,8 @@ task_orphan(lua_State *L, struct task *t) {
  */
 static int
 trim_idle(lua_State *L) {
-	struct vm *vm = vm_of(L);
-	if (vm->exiting)
+	struct vm *vm = vm_peek(L);
+	if (vm->ctx == NULL || vm->exiting)
 		return 0;
 	int drop = vm->idle_low - IDLE_MIN;
 	for (; drop > 0 && vm->idle; drop--) {
@@ -291,11 +291,17 @@ vm_close(lua_State *L) {
 }
 
 struct vm *
-vm_lookup(lua_State *L) {
+vm_peek(lua_State *L) {
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &VM_KEY);
 	struct vm *vm = lua_touserdata(L, -1);
 	lua_pop(L, 1);
-	if (vm == NULL)
+	return vm;
+}
+
+struct vm *
+vm_lookup(lua_State *L) {
+	struct vm *vm = vm_peek(L);
+	if (vm == NULL || vm->ctx == NULL)
 		luaL_error(L, "Init skynet context first");
 	/* a thread made before the module was loaded */
 	*(uintptr_t *)lua_getextraspace(L) = (uintptr_t)vm | 1;
@@ -312,7 +318,7 @@ make_keys(lua_State *L, struct vm *vm) {
 	for (int i = 0; i < KEY_COUNT; i++) {
 		lua_pushstring(L, name[i]);
 		vm->key[i] = lua_topointer(L, -1);
-		(void)luaL_ref(L, LUA_REGISTRYINDEX); /* keeps it; nobody asks for it again */
+		vm->key_ref[i] = luaL_ref(L, LUA_REGISTRYINDEX);
 	}
 }
 
@@ -332,25 +338,55 @@ make_refs(lua_State *L, struct vm *vm) {
 	}
 }
 
+/* `ctx` is NULL in a model: then whatever needs a service raises, as it finds no record. */
+static void
+belongs_to(lua_State *L, struct vm *vm, struct skynet_context *ctx) {
+	vm->ctx = ctx;
+	vm->fork_tail = &vm->fork_head;
+	vm->answers.next = vm->answers.prev = &vm->answers;
+	if (ctx)
+		vm->self = skynet_context_handle(ctx);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+	*(uintptr_t *)lua_getextraspace(lua_tothread(L, -1)) = ctx ? (uintptr_t)vm | 1 : 0;
+	lua_pop(L, 1);
+}
+
 static void
 vm_create(lua_State *L, struct skynet_context *ctx) {
 	struct vm *vm = lua_newuserdatauv(L, sizeof(*vm), 0);
 	memset(vm, 0, sizeof(*vm));
-	vm->ctx = ctx;
-	vm->self = skynet_context_handle(ctx);
-	vm->fork_tail = &vm->fork_head;
 	vm->wake_head = vm->wake_tail = 1;
-	vm->answers.next = vm->answers.prev = &vm->answers;
 	make_refs(L, vm);
+	belongs_to(L, vm, ctx);
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, vm_close);
 	lua_setfield(L, -2, "__gc");
 	lua_setmetatable(L, -2);
 	lua_rawsetp(L, LUA_REGISTRYINDEX, &VM_KEY);
-	lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
-	*(uintptr_t *)lua_getextraspace(lua_tothread(L, -1)) = (uintptr_t)vm | 1;
-	lua_pop(L, 1);
 	install_trim(L);
+}
+
+void
+vm_model(lua_State *L) {
+	vm_create(L, NULL);
+}
+
+static const void *
+pointer_of(lua_State *L, int ref) {
+	lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+	const void *p = lua_topointer(L, -1);
+	lua_pop(L, 1);
+	return p;
+}
+
+void
+vm_adopt(lua_State *L, struct skynet_context *ctx) {
+	struct vm *vm = vm_peek(L);
+	for (int i = 0; i < KEY_COUNT; i++)
+		vm->key[i] = pointer_of(L, vm->key_ref[i]);
+	vm->suspend = pointer_of(L, vm->ref[REF_SUSPEND]);
+	vm->proto = pointer_of(L, vm->ref[REF_PROTO]);
+	belongs_to(L, vm, ctx);
 }
 
 /* References that vm_create will take, all free. */

@@ -160,6 +160,7 @@ struct vm {
 	bool tracing;  /* some protocol or task may be traced */
 	int ref[REF_COUNT];
 	const void *key[KEY_COUNT]; /* for lua_getkey */
+	int key_ref[KEY_COUNT];     /* registry indices of these texts */
 	const void *suspend;        /* the text of REF_SUSPEND */
 	const void *proto;          /* the table of REF_PROTO, for lua_subtable */
 	void *trash[TRASH_MAX];     /* blocks to be freed when the message is done */
@@ -175,6 +176,10 @@ struct vm {
 void vm_open(lua_State *L); /* make the VM's record unless it exists; raises outside a service */
 void vm_prepare(lua_State *L);      /* for the image of a state: room for what vm_open makes */
 struct vm *vm_lookup(lua_State *L); /* slow path of vm_of; raises when there is none */
+/* The record, also that of a state which is no service but the model of services. */
+struct vm *vm_peek(lua_State *L);
+void vm_model(lua_State *L); /* make the record of such a state */
+void vm_adopt(lua_State *L, struct skynet_context *ctx); /* ... and of a copy of it a service's */
 
 static inline struct vm *
 vm_of(lua_State *L) {

@@ -12,8 +12,10 @@ local M = {}
 local mainthread, ismain = coroutine.running()
 assert(ismain, "skynet.require must initialize in main thread")
 
--- thread -> hooks of the module it is loading; nil once all have run on the main thread
-local hooks = { [mainthread] = {} }
+-- hooks of the main chunk; nil once they have run
+local main_hooks = {}
+-- thread -> hooks of the module it is loading
+local hooks = {}
 -- name -> { owner = thread, ... = waiting threads }
 local loading = {}
 -- thread -> the entry of `loading` it waits for
@@ -138,8 +140,8 @@ end
 
 --- Run the hooks of the main chunk. The start coroutine does that.
 function M.init_all()
-	local list = hooks[mainthread]
-	hooks[mainthread] = nil
+	local list = main_hooks
+	main_hooks = nil
 	if list then
 		run_hooks(list)
 	end
@@ -150,7 +152,7 @@ end
 function M.init(func)
 	assert(type(func) == "function")
 	local co = coroutine.running()
-	table.insert(hooks[co], func)
+	table.insert(co == mainthread and main_hooks or hooks[co], func)
 end
 
 return M

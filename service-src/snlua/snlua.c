@@ -152,13 +152,18 @@ open_libraries(lua_State *L) {
 static int
 open_environment(lua_State *L) {
 	struct snlua *l = lua_touserdata(L, 1);
+	const char *path = option("lua_path", "./lualib/?.lua;./lualib/?/init.lua");
 	lua_gc(L, LUA_GCGEN, 0, 0); /* it collects: so while there is next to nothing */
-	if (!lua_openimage(L)) {
+	/* a preload script could change what the framework finds when it's loaded */
+	bool copied = skynet_getenv("preload") == NULL && snlua_copy_model(L, path);
+	if (!copied && !lua_openimage(L, NULL)) {
 		lua_pushcfunction(L, open_libraries);
 		lua_call(L, 0, 0);
 	}
 	lua_pushlightuserdata(L, l->ctx);
 	lua_setfield(L, LUA_REGISTRYINDEX, "skynet_context");
+	if (copied)
+		skynet_core_adopt(L, l->ctx);
 	lua_pushlightuserdata(L, &l->hooks);
 	lua_setfield(L, LUA_REGISTRYINDEX, VM_HOOKS);
 
@@ -170,7 +175,7 @@ open_environment(lua_State *L) {
 	lua_setfield(L, -2, "wrap");
 	lua_settop(L, 0);
 
-	set_global(L, "LUA_PATH", option("lua_path", "./lualib/?.lua;./lualib/?/init.lua"));
+	set_global(L, "LUA_PATH", path);
 	set_global(L, "LUA_CPATH", option("lua_cpath", "./luaclib/?.so"));
 	set_global(L, "LUA_SERVICE", option("luaservice", "./service/?.lua"));
 	set_global(L, "LUA_PRELOAD", skynet_getenv("preload"));

@@ -9,6 +9,7 @@
 
 #include <lua.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct snlua {
@@ -29,6 +30,14 @@ int skynet_snlua_init(struct snlua *l, struct skynet_context *ctx, const char *p
 void skynet_snlua_release(struct snlua *l);
 void skynet_snlua_signal(struct snlua *l, int signal);
 void skynet_snlua_stuck(struct snlua *l);
+
+/* ---- model.c ---- */
+
+/*
+ * Give a VM that was just made a copy of the model of services, whose code is on this search path;
+ * skynet_core_adopt has to follow. False: there's no model, or no memory, and nothing has changed.
+ */
+bool snlua_copy_model(lua_State *L, const char *path);
 
 /* ---- profile.c ---- */
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #ifdef HARD
 #define ROUNDS 40
@@ -42,7 +43,7 @@ result(int good, const char *name, const char *why) {
 static lua_State *
 open_state(void) {
 	lua_State *L = luaL_newstate();
-	if (!lua_openimage(L)) /* before luaL_initcodecache */
+	if (!lua_openimage(L, NULL)) /* before luaL_initcodecache */
 		luaL_openlibs(L);
 	return L;
 }
@@ -708,7 +709,7 @@ use_image(struct budget *b, const char *mode, long allocations, int *copied) {
 	const char *why = run(L, "");
 	lua_gc(L, mode[0] == 'g' ? LUA_GCGEN : LUA_GCINC, 0, 0, 0);
 	b->left = allocations;
-	*copied = lua_openimage(L);
+	*copied = lua_openimage(L, NULL);
 	b->left = -1;
 	if (!*copied)
 		luaL_openlibs(L);
@@ -728,6 +729,88 @@ test_image(const char *mode) {
 		why = use_image(&b, mode, n, &copied);
 	why = why ? why : use_image(&b, mode, -1, &copied);
 	result(why == NULL && copied && n > 30, "a state is a copy, or makes its own", why);
+}
+
+#define CODE                                                                                     \
+	"local n, M = 0, setmetatable({}, {__call = function(_, x) return x, _ENV end}) "            \
+	"local main = coroutine.running() "                                                          \
+	"function M.add(k) n = n + k return n end "                                                  \
+	"function M.get() return n, main == coroutine.running() end "                                \
+	"M.long = ('x'):rep(100) M.list = {1, 2.5, 'three', {M}} M.upper = string.upper "            \
+	"counter = M return M"
+
+#define USE_CODE                                                                                 \
+	"local c = counter "                                                                         \
+	"for i = 1, 50 do c.add(i) end "                                                             \
+	"local n, main = c.get() assert(n == 1275 and main) "                                        \
+	"local x, env = c(7) assert(x == 7 and env == _G) "                                          \
+	"assert(#c.long == 100 and c.list[4][1] == c and c.upper == string.upper) "                  \
+	"collectgarbage() collectgarbage 'generational' collectgarbage 'step' collectgarbage() "     \
+	"c.more = function() return c.add(1) end assert(c.more() == 1276 and c.get() == 1276)"
+
+/* A state that has run shared code, as an image; the file is gone by then, and so is the state. */
+static lua_Image *
+record_code(const char *chunk) {
+	char name[] = "/tmp/image_XXXXXX";
+	int fd = mkstemp(name);
+	if (fd < 0 || write(fd, chunk, strlen(chunk)) != (ssize_t)strlen(chunk))
+		return NULL;
+	close(fd);
+	lua_State *L = open_state();
+	lua_gc(L, LUA_GCSTOP);
+	lua_Image *im = NULL;
+	if (luaL_dofile(L, name) == LUA_OK) {
+		lua_settop(L, 0);
+		im = lua_recordimage(L);
+	}
+	lua_close(L);
+	unlink(name);
+	return im;
+}
+
+static const char *
+use_code(struct budget *b, const lua_Image *im, long allocations, int *copied) {
+	b->left = -1;
+	lua_State *L = lua_newstate(limited, b);
+	b->left = allocations;
+	*copied = lua_openimage(L, im);
+	b->left = -1;
+	const char *why = NULL;
+	if (*copied)
+		why = run(L, USE_CODE);
+	else
+		luaL_openlibs(L);
+	why = why ? why : run(L, USE);
+	lua_close(L);
+	return why;
+}
+
+static void
+test_code_image(void) {
+	struct budget b;
+	const char *why = NULL;
+	int copied = 0;
+	lua_Image *im = record_code(CODE);
+	long n = 0;
+	for (; im && why == NULL && !copied; n += 1 + n / 16)
+		why = use_code(&b, im, n, &copied);
+	result(im && why == NULL && copied && n > 30, "an image has functions of shared code", why);
+
+	lua_State *L = open_state();
+	luaL_requiref(L, "skynet.codecache", luaopen_cache, 0);
+	lua_setglobal(L, "cache");
+	why = im && lua_imageretired(im) ? "retired too early" : run(L, "cache.clear()");
+	for (int i = 0; im && why == NULL && i < 3; i++)
+		why = use_code(&b, im, -1, &copied);
+	result(im && why == NULL && copied && lua_imageretired(im),
+	       "it outlives the cache's code, and tells", why);
+	if (im)
+		lua_freeimage(im);
+	lua_close(L);
+
+	lua_Image *thread = record_code("kept = coroutine.create(print)");
+	lua_Image *key = record_code("kept = {[{}] = 1}");
+	result(thread == NULL && key == NULL, "what can't be copied makes no image", NULL);
 }
 
 static void *
@@ -770,6 +853,7 @@ main(void) {
 	test_libraries();
 	test_image("generational");
 	test_image("incremental");
+	test_code_image();
 	test_suite(0);
 	test_suite(1);
 	test_cost();
