@@ -89,6 +89,20 @@ search(lua_State *L, const char *name, const char *path) {
 	lua_call(L, 2, 2);
 }
 
+/* Is that all? Then what is prepared, at `index`, isn't kept any longer. */
+static void
+forget_if_empty(lua_State *L, int index) {
+	int left = 0;
+	for (int i = 0; i < MODULES; i++) {
+		left += lua_getfield(L, index, module[i]) != LUA_TNIL;
+		lua_pop(L, 1);
+	}
+	if (left == 0) {
+		lua_pushnil(L);
+		lua_rawsetp(L, LUA_REGISTRYINDEX, &PREPARED);
+	}
+}
+
 /* The loader in package.preload: (name) -> module */
 static int
 give(lua_State *L) {
@@ -101,6 +115,7 @@ give(lua_State *L) {
 	lua_getfield(L, 3, name);
 	lua_pushnil(L);
 	lua_setfield(L, 3, name);
+	forget_if_empty(L, 3);
 	lua_getglobal(L, "package");
 	lua_getfield(L, -1, "path");
 	lua_getfield(L, 3, "path");
