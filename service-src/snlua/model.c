@@ -111,8 +111,9 @@ give(lua_State *L) {
 	lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
 	lua_pushnil(L);
 	lua_setfield(L, -2, name); /* it's given once: who requires it anew wants it run */
-	lua_rawgetp(L, LUA_REGISTRYINDEX, &PREPARED);
-	lua_getfield(L, 3, name);
+	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &PREPARED) != LUA_TTABLE ||
+	    lua_getfield(L, 3, name) != LUA_TTABLE)
+		return luaL_error(L, "module '%s' isn't prepared, or was given before", name);
 	lua_pushnil(L);
 	lua_setfield(L, 3, name);
 	forget_if_empty(L, 3);

@@ -106,6 +106,17 @@ describe("the model of services", function()
 		assert.equal("false\t./lualib/skynet.lua", result(n))
 	end)
 
+	it("refuses to be taken twice", function()
+		local n = run([[
+			local give = preload.skynet
+			local unknown = pcall(give, "path")
+			local skynet = give "skynet"
+			local again, why = pcall(give, "skynet")
+			package.loaded.skynet = skynet
+		]] .. START:format "unknown, again, why")
+		assert.equal("false\tfalse\tmodule 'skynet' isn't prepared, or was given before", result(n))
+	end)
+
 	it("is none of a framework that was changed", function()
 		local dir = changed_framework()
 		local n = run([[
