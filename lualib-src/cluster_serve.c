@@ -76,7 +76,6 @@ struct server {
 	bool broken;
 	bool raw;  /* the gate passes on what arrives, not frames */
 	bool torn; /* a block of it was left before its end: by an error of Lua's */
-	lua_State *L; /* of the message that is handled */
 	struct cluster_stream stream;
 	bool harbor; /* plain names may be global ones */
 	size_t max_message;
@@ -525,15 +524,24 @@ broken(lua_State *L, struct server *s, const char *why) {
 	lua_call(L, 1, 0);
 }
 
-/* Returns false when the link is over. */
+/* Where the frames of a message go. */
+struct arriving {
+	lua_State *L;
+	struct server *s;
+};
+
+/* Returns false when the link is over. One message may bring thousands: each leaves L's stack as it was. */
 static bool
-take_request(struct server *s, const struct cluster_request *r) {
+take_request(const struct arriving *a, const struct cluster_request *r) {
+	lua_State *L = a->L;
+	struct server *s = a->s;
 	struct payload p;
 	const char *why = NULL;
+	const int top = lua_gettop(L);
 	switch (r->kind) {
 	case CLUSTER_COMPLETE:
 		p = (struct payload){(uint8_t *)r->data, r->sz, false};
-		dispatch(s->L, s, &r->to, r->session, r->push, &p, NULL);
+		dispatch(L, s, &r->to, r->session, r->push, &p, NULL);
 		break;
 	case CLUSTER_BEGIN:
 		why = begin_large(s, r);
@@ -544,23 +552,24 @@ take_request(struct server *s, const struct cluster_request *r) {
 		s->taglen = r->sz;
 		break;
 	default:
-		why = add_part(s->L, s, r);
+		why = add_part(L, s, r);
 	}
 	if (why)
-		broken(s->L, s, why);
+		broken(L, s, why);
+	lua_settop(L, top);
 	return !s->broken;
 }
 
 static bool
 on_frame(void *ud, const uint8_t *body, size_t sz) {
-	struct server *s = ud;
+	const struct arriving *a = ud;
 	struct cluster_request r;
 	char why[128];
 	if (cluster_read_request(body, sz, &r, why, sizeof(why)) != 0) {
-		broken(s->L, s, why);
+		broken(a->L, a->s, why);
 		return false;
 	}
-	return take_request(s, &r);
+	return take_request(a, &r);
 }
 
 static bool
@@ -572,9 +581,9 @@ read_part(const uint8_t *head, struct cluster_request *r) {
 
 static bool
 request_is_part(void *ud, const uint8_t *head) {
-	struct server *s = ud;
+	const struct arriving *a = ud;
 	struct cluster_request r;
-	return read_part(head, &r) && session_get(&s->large, r.session) != NULL;
+	return read_part(head, &r) && session_get(&a->s->large, r.session) != NULL;
 }
 
 static bool
@@ -593,14 +602,14 @@ on_part(void *ud, const uint8_t *head, const uint8_t *data, size_t sz, size_t re
 static void
 on_client(lua_State *L, struct server *s, const uint8_t *data, size_t sz) {
 	static const struct cluster_sink requests = {on_frame, request_is_part, on_part};
-	s->L = L;
+	struct arriving a = {L, s};
 	if (!s->raw) {
-		(void)on_frame(s, data, sz);
+		(void)on_frame(&a, data, sz);
 	} else if (s->torn) {
 		broken(L, s, "an error kept what it had sent from being read");
 	} else {
 		s->torn = true;
-		(void)cluster_stream_feed(&s->stream, &requests, s, data, sz);
+		(void)cluster_stream_feed(&s->stream, &requests, &a, data, sz);
 		s->torn = false;
 	}
 }

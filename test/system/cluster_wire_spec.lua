@@ -170,6 +170,20 @@ for title, path in pairs(gates) do describe(title, function()
 		assert.equal(payload:sub(6), answer)
 	end)
 
+	it("answers thousands of queries that come at once", function()
+		local c, n = open(), 4000
+		local bytes = {}
+		for i = 1, n do
+			bytes[i] = frame("\0\0\0\0\0" .. u32(i) .. "\x24echo\x09\x09\x09\x09\x09\x09")
+		end
+		kit.write(c, table.concat(bytes), 10)
+		for i = 1, n do
+			assert.equal(u32(i) .. "\1\x0a\x0a", receive(c))
+		end
+		kit.close(c)
+		assert.is_true(alive())
+	end)
+
 	it("answers odd but decodable requests", function()
 		-- no harbor: a plain name is nobody's
 		assert.equal(hex(u32(21) .. "\0Invalid name"),
