@@ -204,6 +204,7 @@ allocate(void *ud, void *ptr, size_t osize, size_t nsize) {
 	return skynet_lalloc(ptr, ptr ? osize : 0, nsize);
 }
 
+/* NULL: why not matters to nobody, services then run the framework themselves. */
 static struct model *
 make(const char *path) {
 	struct model *m = NULL;

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -593,14 +594,22 @@ loader(void *arg) {
 	return NULL;
 }
 
-static char *
-big_file(void) {
-	static char name[32];
-	snprintf(name, sizeof(name), "/tmp/lua_share_XXXXXX");
+/* A file of its own, in the folder for such; its name lives as long as the buffer. */
+static FILE *
+new_file(char *name, size_t room) {
+	const char *folder = getenv("TEST_TMP");
+	snprintf(name, room, "%s/lua_share_XXXXXX", folder ? folder : "/tmp");
 	int fd = mkstemp(name);
 	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
 	if (f == NULL)
 		abort();
+	return f;
+}
+
+static char *
+big_file(void) {
+	static char name[256];
+	FILE *f = new_file(name, sizeof(name));
 	fprintf(f, "local n = 0\nlocal M = {}\n");
 	for (int i = 0; i < 500; i++)
 		fprintf(f,
@@ -751,11 +760,11 @@ test_image(const char *mode) {
 /* A state that has run shared code, as an image; the file is gone by then, and so is the state. */
 static lua_Image *
 record_code(const char *chunk) {
-	char name[] = "/tmp/image_XXXXXX";
-	int fd = mkstemp(name);
-	if (fd < 0 || write(fd, chunk, strlen(chunk)) != (ssize_t)strlen(chunk))
-		return NULL;
-	close(fd);
+	char name[256];
+	FILE *f = new_file(name, sizeof(name));
+	bool written = fputs(chunk, f) >= 0;
+	if (fclose(f) != 0 || !written)
+		abort();
 	lua_State *L = open_state();
 	lua_gc(L, LUA_GCSTOP);
 	lua_Image *im = NULL;
