@@ -1,10 +1,11 @@
 /*
  * The accepting end of a cluster link: the data path of one clusteragent.
  *
- * What the peer sends comes as PTYPE_CLIENT messages from the gate: as it arrived, when the gate can
- * (ours does), or a frame each. A request goes on to its target under a session of the agent's own,
- * and the target's answer becomes an answer frame, without a coroutine. Names ("@name") are resolved through a cache; the first frame for an unknown one
- * asks Lua, and it and later ones of that name wait for the answer, in order.
+ * What the peer sends comes as PTYPE_CLIENT messages from the gate: as it arrived, when the gate
+ * can (ours does), or a frame each. A request goes on to its target under a session of the
+ * agent's own, and the target's answer becomes an answer frame, without a coroutine. Names
+ * ("@name") are resolved through a cache; the first frame for an unknown one asks Lua, and it and
+ * later ones of that name wait for the answer, in order.
  *
  * Nothing a peer sends is trusted: a frame that breaks the protocol closes the link, with one
  * line in the log; payloads are checked before a service unpacks them; partial messages are
@@ -530,7 +531,8 @@ struct arriving {
 	struct server *s;
 };
 
-/* Returns false when the link is over. One message may bring thousands: each leaves L's stack as it was. */
+/* Returns false when the link is over. One message may bring thousands: each leaves L's stack as
+ * it was. */
 static bool
 take_request(const struct arriving *a, const struct cluster_request *r) {
 	lua_State *L = a->L;

@@ -1,9 +1,9 @@
 /*
  * The bytes that arrive on a cluster link, cut into frames where they lie.
  *
- * A frame that is all there is handed over in place. The beginning of one that isn't is kept until
- * the rest comes; but what belongs to a part of a large message goes on as it comes: whoever puts
- * the message together copies it once, and nothing waits here.
+ * A frame that is all there is handed over in place. The beginning of one that isn't is kept
+ * until the rest comes; but what belongs to a part of a large message goes on as it comes:
+ * whoever puts the message together copies it once, and nothing waits here.
  */
 #ifndef cluster_stream_h
 #define cluster_stream_h

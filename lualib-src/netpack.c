@@ -301,8 +301,8 @@ lfilter(lua_State *L) {
 
 /*
  * raw(queue, id) -> queue
- * From now on what the socket receives is passed on as it arrives: as "data", in blocks of any size. To
- * be called before it's read from: frames that wait already would come later.
+ * From now on what the socket receives is passed on as it arrives: as "data", in blocks of any
+ * size. To be called before it's read from: frames that wait already would come later.
  */
 static int
 lraw(lua_State *L) {

@@ -11,8 +11,9 @@
 struct skynet_context;
 
 /*
- * In a message's type, beside PTYPE_TAG_DONTCOPY: the block was allocated with just as many bytes as
- * the message has, so that nobody has to find out. Blocks of more than so many bytes may have more.
+ * In a message's type, beside PTYPE_TAG_DONTCOPY: the block was allocated with just as many bytes
+ * as the message has, so that nobody has to find out. Blocks of more than so many bytes may have
+ * more.
  */
 #define PTYPE_TAG_SIZED 0x40000
 #define PTYPE_SIZED_MAX 1024

@@ -178,7 +178,7 @@ void vm_prepare(lua_State *L);      /* for the image of a state: room for what v
 struct vm *vm_lookup(lua_State *L); /* slow path of vm_of; raises when there is none */
 /* The record, also that of a state which is no service but the model of services. */
 struct vm *vm_peek(lua_State *L);
-void vm_model(lua_State *L); /* make the record of such a state */
+void vm_model(lua_State *L);                             /* make the record of such a state */
 void vm_adopt(lua_State *L, struct skynet_context *ctx); /* ... and of a copy of it a service's */
 
 static inline struct vm *

@@ -1,15 +1,15 @@
 /*
- * The model of services: a VM without one that has loaded the framework, and the image of it, which
- * new VMs copy instead of running the framework's main chunks.
+ * The model of services: a VM without one that has loaded the framework, and the image of it,
+ * which new VMs copy instead of running the framework's main chunks.
  *
- * The model is made when the first service starts, and again after the code cache was cleared. It's
- * only made of the files that this executable was built with, for whose main chunks it's known that
- * nothing they do depends on the service: edited ones, and services with a preload script, which could
- * change what the framework finds, run them as ever.
+ * The model is made when the first service starts, and again after the code cache was cleared.
+ * It's only made of the files that this executable was built with, for whose main chunks it's
+ * known that nothing they do depends on the service: edited ones, and services with a preload
+ * script, which could change what the framework finds, run them as ever.
  *
- * A copy doesn't have the modules loaded: package.preload has a loader for each, which gives the copied
- * module if the search path of the service still leads to the same file, and else loads what it leads
- * to.
+ * A copy doesn't have the modules loaded: package.preload has a loader for each, which gives the
+ * copied module if the search path of the service still leads to the same file, and else loads
+ * what it leads to.
  */
 #include "snlua.h"
 
@@ -34,7 +34,8 @@
 static const char *const module[MODULES] = {"skynet.require", "skynet"};
 static const char *const sum[MODULES] = {FRAMEWORK_SUMS};
 
-static const char PREPARED = 0; /* address: registry key of { path =, [name] = { module, file } } */
+static const char PREPARED =
+	0; /* address: registry key of { path =, [name] = { module, file } } */
 
 struct model {
 	lua_Image *image;

@@ -34,8 +34,9 @@ void skynet_snlua_stuck(struct snlua *l);
 /* ---- model.c ---- */
 
 /*
- * Give a VM that was just made a copy of the model of services, whose code is on this search path;
- * skynet_core_adopt has to follow. False: there's no model, or no memory, and nothing has changed.
+ * Give a VM that was just made a copy of the model of services, whose code is on this search
+ * path; skynet_core_adopt has to follow. False: there's no model, or no memory, and nothing has
+ * changed.
  */
 bool snlua_copy_model(lua_State *L, const char *path);
 
