@@ -93,6 +93,12 @@ LUAI_FUNC void luaE_initpool(const char *const words[], lua_CFunction open);
 LUAI_FUNC void luaE_recordimage(lua_State *L);
 LUAI_FUNC int luaE_initnames(lua_State *L);
 
+/* Is it one of the small blocks that the state got with its image? */
+#define inimage(g, block) ((size_t)((char *)(block) - (g)->image) < (g)->imagesize)
+
+LUAI_FUNC void *luaE_leaveimage(global_State *g, void *block, size_t osize, size_t nsize);
+LUAI_FUNC void luaE_freeimage(global_State *g);
+
 /* ---- lshare.c ---- */
 
 /* A shared table knows its place, so that its counterpart in a newer unit can be found.
