@@ -5,6 +5,7 @@
 # make stress      a cluster under random load, killed and frozen, and laws (SECONDS=30, SEED=n)
 # make bench       build, and measure (B=name: only that program; PEER=dir: another runtime beside)
 # make bench-counts   instructions, atomics, system calls, page faults per operation (B=name, PEER=dir)
+# make bench-lua   plain Lua code beside stock Lua built alike, in instructions (B=name, RUNS=5)
 # make deps        install what is missing (Debian packages)
 # make install / uninstall     PREFIX=/usr/local DESTDIR=
 # make clean / distclean       objects and products / also the fetched Lua source
@@ -132,7 +133,7 @@ CLIB_SO := $(CLIBS:%=$(OUT)/luaclib/%.so)
 PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
 	$(CLIBS:%=$(LUA_CLIB_PATH)/%.so)
 
-.PHONY: all help linux freebsd openbsd macosx demo test fuzz stress bench bench-counts deps \
+.PHONY: all help linux freebsd openbsd macosx demo test fuzz stress bench bench-counts bench-lua deps \
 	install uninstall clean distclean cleanall format lint publish bench-tools update3rd FORCE
 .DELETE_ON_ERROR:
 
@@ -317,6 +318,12 @@ bench:
 bench-counts: all
 	./tools/deps valgrind strace
 	./test/bench/counts.sh "$(B)"
+
+bench-lua: all
+	./tools/deps valgrind
+	@$(MAKE) -C 3rd/lua V=$(V) $(abspath $(OUT)/lua/stock/lua) OUT=$(abspath $(OUT)/lua) CC='$(CC)' \
+		LUA_CFLAGS='$(LUA_CFLAGS)'
+	./test/bench/plain.sh $(OUT)/lua/lua $(OUT)/lua/stock/lua "$(B)"
 
 ROOT := $(DESTDIR)$(PREFIX)/lib/skynet
 install: all

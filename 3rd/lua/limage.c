@@ -8,9 +8,8 @@
  * to be; the host may record others, with code of its own loaded.
  *
  * Small blocks, and those are most, are copied together, into one allocation that the state frees when
- * it closes: its allocator is never asked to free or to resize a block in there (lmem.c asks
- * luaE_leaveimage). What a state frees of it before is lost till then; but no block is rounded up, and
- * the collector finds them beside each other.
+ * it closes: lmem.c never asks the allocator to free or to resize one. What a state frees of it before
+ * is lost till then; but no block is rounded up, and the collector finds them beside each other.
  *
  * An image has tables, functions, full userdata and long strings. Short strings become shared ones;
  * all states hash with one seed, so that nodes of tables are at their right places. Lua functions must
@@ -490,14 +489,18 @@ lua_imageretired(const lua_Image *im) {
  * ---- copying ----
  */
 
-/* A block of the image is freed or resized: see lmem.c. */
+/* luaM_realloc_ of a small block: its room in the image isn't used again. */
 void *
-luaE_leaveimage(global_State *g, void *block, size_t osize, size_t nsize) {
-	if (nsize <= osize)
-		return nsize == 0 ? NULL : block;
-	void *p = (*g->frealloc)(g->ud, NULL, 0, nsize);
-	if (p)
+luaE_leaveimage(lua_State *L, void *block, size_t osize, size_t nsize) {
+	void *p = nsize == 0 ? NULL : block;
+	if (nsize > osize) {
+		p = luaM_realloc_(L, NULL, 0, nsize);
+		if (p == NULL)
+			return NULL;
 		memcpy(p, block, osize);
+		nsize = 0; /* it's counted */
+	}
+	G(L)->GCdebt += (l_mem)nsize - (l_mem)osize;
 	return p;
 }
 

@@ -96,7 +96,7 @@ LUAI_FUNC int luaE_initnames(lua_State *L);
 /* Is it one of the small blocks that the state got with its image? */
 #define inimage(g, block) ((size_t)((char *)(block) - (g)->image) < (g)->imagesize)
 
-LUAI_FUNC void *luaE_leaveimage(global_State *g, void *block, size_t osize, size_t nsize);
+LUAI_FUNC void *luaE_leaveimage(lua_State *L, void *block, size_t osize, size_t nsize);
 LUAI_FUNC void luaE_freeimage(global_State *g);
 
 /* ---- lshare.c ---- */
