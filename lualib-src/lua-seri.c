@@ -16,6 +16,8 @@
  */
 #include "lua-seri.h"
 
+#include "../3rd/lua/lview.h"
+
 #include "block.h"
 #include "skynet_malloc.h"
 #include "skynet_runtime.h"
@@ -162,7 +164,7 @@ put_string(struct writer *w, const char *s, size_t n) {
 	w->len += n;
 }
 
-static void pack_value(lua_State *L, struct writer *w, int index, int depth);
+static void pack_value(lua_State *L, struct writer *w, const TValue *v, int depth);
 
 static void
 fault(struct writer *w, const char *text, const char *what) {
@@ -182,7 +184,7 @@ protected_call(lua_State *L, struct writer *w, int nargs, int nresults) {
 	return false;
 }
 
-/* The table's __pairs metafield is on top. */
+/* The table is on the stack, its __pairs metafield on top. */
 static void
 pack_pairs(lua_State *L, struct writer *w, int index, int depth) {
 	put_byte(w, TAG(T_TABLE, 0));
@@ -197,10 +199,9 @@ pack_pairs(lua_State *L, struct writer *w, int index, int depth) {
 			return;
 		if (lua_isnil(L, -2))
 			break;
-		int top = lua_gettop(L);
-		pack_value(L, w, top - 1, depth + 1);
+		pack_value(L, w, lua_viewat(L, -2), depth + 1);
 		if (w->fault == NULL)
-			pack_value(L, w, top, depth + 1);
+			pack_value(L, w, lua_viewat(L, -1), depth + 1);
 		if (w->fault)
 			return;
 		lua_pop(L, 1);
@@ -209,31 +210,30 @@ pack_pairs(lua_State *L, struct writer *w, int index, int depth) {
 	put_byte(w, TAG(T_NIL, 0));
 }
 
+/* Packing a value may change the table: a nested one's __pairs may do anything. */
 static void
-pack_table(lua_State *L, struct writer *w, int index, int depth) {
-	size_t n = lua_rawlen(L, index);
+pack_table(lua_State *L, struct writer *w, Table *t, int depth) {
+	const lua_Unsigned n = luaH_getn(t);
 	if (n < MAX_COOKIE - 1) {
 		put_byte(w, TAG(T_TABLE, n));
 	} else {
 		put_byte(w, TAG(T_TABLE, MAX_COOKIE - 1));
 		put_integer(w, (lua_Integer)n);
 	}
-	for (size_t i = 1; i <= n; i++) {
-		lua_rawgeti(L, index, (lua_Integer)i);
-		pack_value(L, w, -1, depth + 1);
+	for (lua_Unsigned i = 1; i <= n; i++) {
+		pack_value(L, w, lua_viewindex(t, i), depth + 1);
 		if (w->fault)
 			return;
-		lua_pop(L, 1);
 	}
-	for (unsigned position = 0; lua_nextat(L, index, &position); lua_pop(L, 2)) {
-		if (n > 0 && lua_isinteger(L, -2)) {
-			lua_Integer k = lua_tointeger(L, -2);
-			if (k > 0 && (lua_Unsigned)k <= n)
-				continue;
-		}
-		pack_value(L, w, -2, depth + 1);
+	TValue key;
+	unsigned position = n <= t->alimit ? (unsigned)n : 0;
+	for (const TValue *v; (v = lua_viewnext(t, &position, &key)) != NULL;) {
+		if (ttisinteger(&key) && l_castS2U(ivalue(&key)) - 1 < n)
+			continue;
+		TValue value = *v;
+		pack_value(L, w, &key, depth + 1);
 		if (w->fault == NULL)
-			pack_value(L, w, -1, depth + 1);
+			pack_value(L, w, &value, depth + 1);
 		if (w->fault)
 			return;
 	}
@@ -241,67 +241,59 @@ pack_table(lua_State *L, struct writer *w, int index, int depth) {
 }
 
 static void
-pack_any_table(lua_State *L, struct writer *w, int index, int depth) {
-	if (!lua_checkstack(L, LUA_MINSTACK)) {
+pack_any_table(lua_State *L, struct writer *w, Table *t, int depth) {
+	if (L->ci->top.p - L->top.p < LUA_MINSTACK && !lua_checkstack(L, LUA_MINSTACK)) {
 		fault(w, "serialize: out of Lua stack", NULL);
 		return;
 	}
-	index = lua_absindex(L, index);
-	int top = lua_gettop(L);
-	if (lua_getmetatable(L, index)) {
-		lua_pushliteral(L, "__pairs");
-		if (lua_rawget(L, -2) != LUA_TNIL)
-			pack_pairs(L, w, index, depth);
-		else
-			pack_table(L, w, index, depth);
-	} else {
-		pack_table(L, w, index, depth);
-	}
+	lua_pushview(L, t);
+	int index = lua_gettop(L);
+	if (t->metatable && luaL_getmetafield(L, index, "__pairs") != LUA_TNIL)
+		pack_pairs(L, w, index, depth);
+	else
+		pack_table(L, w, t, depth);
 	if (!w->raised) /* a raised error stays on top for the caller */
-		lua_settop(L, top);
+		lua_settop(L, index - 1);
 }
 
 static void
-pack_value(lua_State *L, struct writer *w, int index, int depth) {
+pack_value(lua_State *L, struct writer *w, const TValue *v, int depth) {
 	if (depth > PACK_DEPTH) {
 		fault(w, "serialize can't pack too depth table", NULL);
 		return;
 	}
-	int type = lua_type(L, index);
-	switch (type) {
-	case LUA_TNIL:
-		put_byte(w, TAG(T_NIL, 0));
+	switch (ttypetag(v)) {
+	case LUA_VFALSE:
+	case LUA_VTRUE:
+		put_byte(w, TAG(T_BOOLEAN, ttistrue(v)));
 		break;
-	case LUA_TBOOLEAN:
-		put_byte(w, TAG(T_BOOLEAN, lua_toboolean(L, index)));
+	case LUA_VNUMINT:
+		put_integer(w, ivalue(v));
 		break;
-	case LUA_TNUMBER:
-		if (lua_isinteger(L, index)) {
-			put_integer(w, lua_tointeger(L, index));
-		} else {
-			double d = lua_tonumber(L, index);
-			put_tagged(w, TAG(T_NUMBER, N_REAL), &d, sizeof(d));
-		}
+	case LUA_VNUMFLT:
+		put_tagged(w, TAG(T_NUMBER, N_REAL), &fltvalueraw(val_(v)), sizeof(lua_Number));
 		break;
-	case LUA_TSTRING: {
-		size_t n;
-		const char *s = lua_tolstring(L, index, &n);
-		if (n > UINT32_MAX)
+	case LUA_VSHRSTR:
+		put_string(w, getshrstr(tsvalue(v)), tsvalue(v)->shrlen);
+		break;
+	case LUA_VLNGSTR:
+		if (tsvalue(v)->u.lnglen > UINT32_MAX)
 			fault(w, "serialize can't pack a string of 4 GiB or more", NULL);
 		else
-			put_string(w, s, n);
+			put_string(w, getlngstr(tsvalue(v)), tsvalue(v)->u.lnglen);
 		break;
-	}
-	case LUA_TLIGHTUSERDATA: {
-		void *p = lua_touserdata(L, index);
-		put_tagged(w, TAG(T_USERDATA, 0), &p, sizeof(p));
+	case LUA_VLIGHTUSERDATA:
+		put_tagged(w, TAG(T_USERDATA, 0), &pvalueraw(val_(v)), sizeof(void *));
 		break;
-	}
-	case LUA_TTABLE:
-		pack_any_table(L, w, index, depth);
+	case LUA_VTABLE:
+	case LUA_VFROZEN:
+		pack_any_table(L, w, hvalue(v), depth);
 		break;
 	default:
-		fault(w, "Unsupport type %s to serialize", lua_typename(L, type));
+		if (ttisnil(v)) /* in any of its variants: the element that isn't there, for one */
+			put_byte(w, TAG(T_NIL, 0));
+		else
+			fault(w, "Unsupport type %s to serialize", lua_typename(L, ttype(v)));
 	}
 }
 
@@ -321,7 +313,7 @@ pack_range(lua_State *L, struct writer *w, int first) {
 	int top = lua_gettop(L);
 	writer_open(w);
 	for (int i = first; i <= top && w->fault == NULL; i++)
-		pack_value(L, w, i, 0);
+		pack_value(L, w, lua_viewat(L, i), 0);
 	if (w->fault)
 		raise_fault(L, w);
 }

@@ -1,6 +1,5 @@
 /*
- * Ways into tables for C code that handles every message: a field by a key that was interned
- * once, and a walk that remembers its place instead of looking it up from the last key.
+ * A way into tables for C code that handles every message: a field by a key that was interned once.
  */
 #define lkey_c
 #define LUA_CORE
@@ -74,39 +73,5 @@ lua_subtable(lua_State *L, const void *table, int idx) {
 	if (l_unlikely(!ttisanytable(v)))
 		return 0;
 	setobj(L, at, v);
-	return 1;
-}
-
-/*
- * lua_next, from a position: 0 at first, then as this function left it. The key isn't popped.
- * What is assigned meanwhile may be met or not. The first n positions are the values of 1..n as
- * far as the array part goes.
- */
-LUA_API int
-lua_nextat(lua_State *L, int idx, unsigned *position) {
-	Table *t = hvalue(slot(L, idx));
-	unsigned asize = luaH_realasize(t);
-	unsigned i = *position;
-	for (; i < asize; i++) {
-		if (isempty(&t->array[i]))
-			continue;
-		setivalue(s2v(L->top.p), (lua_Integer)i + 1);
-		setobj2s(L, L->top.p + 1, &t->array[i]);
-		goto found;
-	}
-	for (; i - asize < (unsigned)sizenode(t); i++) {
-		Node *n = gnode(t, i - asize);
-		if (isempty(gval(n)))
-			continue;
-		getnodekey(L, s2v(L->top.p), n);
-		setobj2s(L, L->top.p + 1, gval(n));
-		goto found;
-	}
-	*position = i;
-	return 0;
-found:
-	*position = i + 1;
-	L->top.p += 2;
-	api_check(L, L->top.p <= L->ci->top.p, "stack overflow");
 	return 1;
 }

@@ -60,11 +60,12 @@ resize(struct snlua *l, void *ptr, size_t held, size_t nsize) {
 static void *
 allocate(void *ud, void *ptr, size_t osize, size_t nsize) {
 	struct snlua *l = ud;
-	size_t held = ptr ? osize : 0; /* for a new block, osize is a type */
 	if (nsize != 0)
-		return resize(l, ptr, held, nsize);
-	l->mem -= held;
-	return skynet_lalloc(ptr, held, 0);
+		return resize(l, ptr, ptr ? osize : 0, nsize); /* for a new block, osize is a type */
+	if (ptr == NULL) /* of a table without an array, say */
+		return NULL;
+	l->mem -= osize;
+	return skynet_lalloc(ptr, osize, 0);
 }
 
 static int

@@ -1,0 +1,66 @@
+/*
+ * Values as they lie in Lua's memory, for code of the project that walks many of them. It's for what is
+ * compiled into the executable with this very Lua, never for a module. To be read only: whoever looks
+ * keeps what he looks at on the stack, and looks anew after anything that could run Lua code.
+ */
+#ifndef lview_h
+#define lview_h
+
+#include "src/src/lua.h"
+#ifndef l_likely /* luaconf.h has them for Lua's own files */
+#define l_likely(x) luai_likely(x)
+#define l_unlikely(x) luai_unlikely(x)
+#endif
+
+#include "src/src/lobject.h"
+
+#include "src/src/lstate.h"
+#include "src/src/ltable.h"
+
+/* The value at a stack index; not for pseudo-indices. Any push may move it. */
+static inline const TValue *
+lua_viewat(lua_State *L, int idx) {
+	return s2v(idx > 0 ? L->ci->func.p + idx : L->top.p + idx);
+}
+
+/* What the table holds under n, raw. */
+static inline const TValue *
+lua_viewindex(Table *t, lua_Unsigned n) {
+	return n - 1 < t->alimit ? &t->array[n - 1] : luaH_getint(t, (lua_Integer)n);
+}
+
+/*
+ * The next key and value from a position on: 0 at first, then as it was left. The first positions are
+ * 1..n, as far as the array part goes. NULL: that was all.
+ */
+static inline const TValue *
+lua_viewnext(const Table *t, unsigned *position, TValue *key) {
+	const unsigned asize = luaH_realasize(t);
+	for (; *position < asize; ++*position) {
+		if (!isempty(&t->array[*position])) {
+			setivalue(key, (lua_Integer)*position + 1);
+			return &t->array[(*position)++];
+		}
+	}
+	for (; *position - asize < (unsigned)sizenode(t); ++*position) {
+		const Node *n = gnode(t, *position - asize);
+		if (!isempty(gval(n))) {
+			key->value_ = n->u.key_val;
+			key->tt_ = n->u.key_tt;
+			++*position;
+			return gval(n);
+		}
+	}
+	return NULL;
+}
+
+/* Push a table: there must be room. */
+static inline void
+lua_pushview(lua_State *L, Table *t) {
+	TValue *top = s2v(L->top.p);
+	val_(top).gc = obj2gco(t);
+	settt_(top, ctb(t->tt));
+	L->top.p++;
+}
+
+#endif
