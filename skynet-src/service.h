@@ -7,6 +7,7 @@
 #ifndef skynet_service_h
 #define skynet_service_h
 
+#include "cache_lines.h"
 #include "mailbox.h"
 #include "skynet.h"
 
@@ -46,6 +47,10 @@ struct skynet_context {
 	atomic_bool drops;       /* at its mailbox's limit messages vanish; else the sender is told */
 	_Atomic uint64_t turned; /* messages turned away at that limit */
 	_Atomic(FILE *) logfile;
+
+	uint32_t last_run; /* as its worker counted */
+	bool cold;         /* that was some time before the run that goes on */
+	struct cache_lines lines;
 };
 
 #define OVERLOAD_FIRST 1024

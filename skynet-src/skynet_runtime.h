@@ -5,6 +5,7 @@
 #ifndef SKYNET_RUNTIME_H
 #define SKYNET_RUNTIME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,17 @@ void skynet_account(ptrdiff_t bytes);
  */
 void skynet_account_give(void *block);
 void skynet_account_take(void *block);
+
+/*
+ * For services of which there are thousands: what the next message will touch is likely to be out
+ * of the processor's cache by then. Only on the service's thread, while its callback runs. _cold:
+ * had the service not run for a while when it got this message? _forget and _warm: note the
+ * places in memory that matter, a few dozen lines of it, anew; before its next message after a
+ * pause all of them are fetched at once. The addresses are only hints, nothing is read there.
+ */
+bool skynet_context_cold(struct skynet_context *context);
+void skynet_context_forget(struct skynet_context *context);
+void skynet_context_warm(struct skynet_context *context, const void *p);
 
 /* What a worker thread does. */
 struct skynet_thread_info {

@@ -29,6 +29,7 @@
 
 #include <errno.h>
 
+#define COLD_AFTER 500     /* runs of other services */
 #define BATCH 64           /* messages before others get a turn */
 #define BATCH_TICKS 300000 /* about 100 us */
 #define RETIRE_HOOKS 4
@@ -51,6 +52,7 @@ struct deferred {
 static _Thread_local struct {
 	uint32_t handle;                /* of the service this thread ran last */
 	struct skynet_context *running; /* while its callback runs */
+	uint32_t runs;                  /* of services, so far */
 	struct deferred deferred[DEFERRED];
 	int ndeferred;
 } here;
@@ -382,9 +384,35 @@ logger_may_end(struct skynet_context *ctx) {
 	       !ctx->uncounted && skynet_handle_findname("logger") == ctx->handle;
 }
 
+/* A worker begins to run the service. */
+static void
+warm_up(struct skynet_context *ctx) {
+	const uint32_t run = ++here.runs;
+	ctx->cold = run - ctx->last_run > COLD_AFTER;
+	ctx->last_run = run;
+	if (ctx->cold)
+		cache_lines_fetch(&ctx->lines);
+}
+
+bool
+skynet_context_cold(struct skynet_context *ctx) {
+	return ctx->cold;
+}
+
+void
+skynet_context_forget(struct skynet_context *ctx) {
+	ctx->lines.n = 0;
+}
+
+void
+skynet_context_warm(struct skynet_context *ctx, const void *p) {
+	cache_lines_add(&ctx->lines, p);
+}
+
 uint64_t
 service_run(struct skynet_context *ctx, uint64_t begin) {
 	uint64_t now = begin;
+	warm_up(ctx);
 	here.handle = ctx->handle;
 	here.running = ctx;
 	account_begin();

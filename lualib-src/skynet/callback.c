@@ -98,6 +98,8 @@ on_message(struct skynet_context *ctx, void *ud, int type, int session, uint32_t
 	if (vm->trashed > 0)
 		trash_empty(vm);
 	next_epoch(vm->hooks);
+	if (skynet_context_cold(vm->ctx))
+		warm_note(vm);
 	return forward;
 }
 

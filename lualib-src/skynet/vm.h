@@ -165,7 +165,9 @@ struct vm {
 	const void *proto;          /* the table of REF_PROTO, for lua_subtable */
 	void *trash[TRASH_MAX];     /* blocks to be freed when the message is done */
 	int trashed;
-	bool unclaimed; /* the message is a request that no task has taken yet */
+	struct task *warm_task; /* see warm.c: for which, */
+	int warm_for;           /* and for how many messages more it's noted what they touch */
+	bool unclaimed;         /* the message is a request that no task has taken yet */
 	bool exiting;
 	struct forgotten *forgotten;
 	size_t forgotten_count, forgotten_cap;
@@ -219,6 +221,11 @@ int waiters_add(struct waiters *w, int session, enum wait_kind k, uint32_t calle
 void waiters_remove(struct waiters *w, struct waiter *slot);
 /* A session nobody waits for (after a wrap, ids may still be in use). */
 int vm_newsession(struct vm *vm);
+
+/* ---- warm.c ---- */
+
+/* A message that found the service cold was handled: note what the next one will touch. */
+void warm_note(struct vm *vm);
 
 /* ---- dispatch.c ---- */
 

@@ -62,7 +62,7 @@ allocate(void *ud, void *ptr, size_t osize, size_t nsize) {
 	struct snlua *l = ud;
 	if (nsize != 0)
 		return resize(l, ptr, ptr ? osize : 0, nsize); /* for a new block, osize is a type */
-	if (ptr == NULL) /* of a table without an array, say */
+	if (ptr == NULL)                                   /* of a table without an array, say */
 		return NULL;
 	l->mem -= osize;
 	return skynet_lalloc(ptr, osize, 0);
