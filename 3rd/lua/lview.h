@@ -14,6 +14,7 @@
 
 #include "src/src/lobject.h"
 
+#include "src/src/ldo.h"
 #include "src/src/lstate.h"
 #include "src/src/ltable.h"
 

@@ -5,6 +5,8 @@
  * library ships, the C dispatcher is called without a detour through Lua; any other function
  * (a wrapper, a filter in Lua or C) is called with (type, msg, sz, session, source).
  */
+#include "../../3rd/lua/lview.h"
+
 #include "vm.h"
 
 #include "../../service-src/snlua/vmhooks.h"
@@ -18,7 +20,13 @@
 static int
 add_traceback(lua_State *L) {
 	const char *text = lua_tostring(L, 1);
-	luaL_traceback(L, L, text ? text : "(no error message)", 1);
+	lua_Debug caller;
+	if (text == NULL)
+		text = "(no error message)";
+	if (lua_getstack(L, 1, &caller))
+		luaL_traceback(L, L, text, 1);
+	else
+		lua_pushstring(L, text); /* what coroutines raised: they have added theirs */
 	return 1;
 }
 
@@ -39,17 +47,19 @@ report(struct vm *vm, int status, const struct message *m) {
 	}
 }
 
-static int
-direct(lua_State *L) {
-	dispatch_message(L, lua_touserdata(L, 1));
-	return 0;
+static void
+direct(lua_State *L, void *vm) {
+	L->nCcalls += nyci; /* as in any protected call: nothing yields here */
+	dispatch_message(L, vm);
+	L->nCcalls -= nyci;
 }
 
+/* As lua_pcall of a C function that dispatches, with the traceback as its handler, but that
+ * there's no such function: the thread's own frame does. */
 static int
 call_direct(struct vm *vm) {
-	lua_pushcfunction(vm->cb, direct);
-	lua_pushlightuserdata(vm->cb, vm);
-	return lua_pcall(vm->cb, 1, 0, 1);
+	lua_State *L = vm->cb;
+	return luaD_pcall(L, direct, vm, savestack(L, L->top.p), savestack(L, L->ci->func.p + 1));
 }
 
 static int

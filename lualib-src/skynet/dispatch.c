@@ -29,14 +29,33 @@ send_error(struct vm *vm, uint32_t to, int session) {
 	(void)skynet_send(NULL, vm->self, to, PTYPE_ERROR, session, NULL, 0);
 }
 
-/* Take the error text on top of the stack. */
+static int
+to_text(lua_State *L) {
+	luaL_tolstring(L, 1, NULL);
+	return 1;
+}
+
+void
+error_text(lua_State *L) {
+	if (lua_type(L, -1) == LUA_TSTRING)
+		return;
+	lua_pushcfunction(L, to_text);
+	lua_insert(L, -2);
+	if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+		return;
+	const char *why = lua_tostring(L, -1);
+	lua_pushfstring(L, "(error object whose text can't be had: %s)", why ? why : "?");
+	lua_remove(L, -2);
+}
+
+/* Take the error object on top of the stack. */
 static void
 note_error(lua_State *L, struct vm *vm) {
-	luaL_tolstring(L, -1, NULL);
+	error_text(L);
 	vm_push(L, vm, REF_ERRORS);
 	lua_insert(L, -2);
 	lua_rawseti(L, -2, ++vm->errors);
-	lua_pop(L, 2);
+	lua_pop(L, 1);
 }
 
 static void
@@ -243,8 +262,8 @@ failed(lua_State *L, struct vm *vm, struct task *t) {
 	}
 	lua_pushvalue(t->co, -1);
 	lua_xmove(t->co, L, 1);
-	const char *text = luaL_tolstring(L, -1, NULL);
-	luaL_traceback(L, t->co, text, 0);
+	error_text(L);
+	luaL_traceback(L, t->co, lua_tostring(L, -1), 0);
 	note_error(L, vm);
 	close_thread(L, vm, t, false);
 	lua_settop(L, top);
@@ -253,7 +272,8 @@ failed(lua_State *L, struct vm *vm, struct task *t) {
 /* A coroutine that yielded something the framework doesn't know. */
 static void
 misused(lua_State *L, struct vm *vm, struct task *t, const char *format, const char *what) {
-	lua_pushfstring(t->co, format, what);
+	lua_pushfstring(L, format, what);
+	lua_xmove(L, t->co, 1);
 	failed(L, vm, t);
 }
 
@@ -365,8 +385,10 @@ cancel(lua_State *L, struct vm *vm, struct task *t, const char *why) {
 	if (vm->tracing)
 		trace_task(L, t, "resume");
 	lua_pushboolean(t->co, 0);
-	if (why)
-		lua_pushstring(t->co, why);
+	if (why) {
+		lua_pushstring(L, why); /* it may raise, which nobody would catch there */
+		lua_xmove(L, t->co, 1);
+	}
 	resume(L, vm, t, why ? 2 : 1);
 }
 

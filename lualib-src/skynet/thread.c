@@ -250,8 +250,10 @@ end_task(lua_State *L, struct vm *vm, struct task *t) {
 	int status = lua_closethread(t->co, L);
 	vm->running = outer;
 	if (status != LUA_OK) {
-		skynet_error(vm->ctx, "error while closing a coroutine: %s",
-		             luaL_tolstring(t->co, -1, NULL));
+		lua_xmove(t->co, L, 1);
+		error_text(L);
+		skynet_error(vm->ctx, "error while closing a coroutine: %s", lua_tostring(L, -1));
+		lua_pop(L, 1);
 	}
 	task_untag(L, t);
 	if (t->foreign)

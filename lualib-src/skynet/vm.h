@@ -229,6 +229,9 @@ void warm_note(struct vm *vm);
 
 /* ---- dispatch.c ---- */
 
+/* Replace the error object on top of the stack by its text, whatever its __tostring does. */
+void error_text(lua_State *L);
+
 /* Handle vm->msg. Raises, at its end, what the coroutines it ran raised. */
 void dispatch_message(lua_State *L, struct vm *vm);
 /* Queue: the call or select that waits for this session fails, soon. */

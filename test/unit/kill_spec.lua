@@ -50,6 +50,19 @@ describe("skynet.killthread", function()
 		assert.same({ "inner:nil", "outer:nil" }, note)
 	end)
 
+	it("survives an error object whose text can't be had", function()
+		local mute = setmetatable({}, { __tostring = function() error "no text" end })
+		local co = blocked(function()
+			local _ <close> = setmetatable({}, { __close = function() error(mute) end })
+			skynet.wait()
+		end)
+		assert.equal(co, skynet.killthread(co))
+		local woken
+		skynet.fork(error, mute)
+		skynet.fork(function() woken = true end)
+		eventually(function() return woken end)
+	end)
+
 	it("drops the answer to the call it was in, silently", function()
 		local echo = skynet.newservice "echo"
 		local unknown = false
