@@ -25,6 +25,10 @@
  * What this doesn't catch (a service that lingers once in a hundred times, a worker that left
  * the poller to run something long) is found by the watchdog within about a millisecond:
  * scheduler_rescue.
+ *
+ * When every worker is in a message that doesn't end, the watchdog adds relief workers, one after
+ * another, so that the rest of the node goes on and somebody can look at it: scheduler_relieve.
+ * They end when a worker is free again.
  */
 #include "scheduler.h"
 
@@ -80,12 +84,16 @@ struct worker {
 	int streak;
 	int index;
 	pthread_t thread;
+	bool started;        /* it has a thread that wasn't joined */
+	atomic_bool running; /* a relief worker, and it's at work */
 	char pad[64];
 };
 
 static struct {
 	struct worker *worker;
 	int workers;
+	int most;         /* with relief workers, which follow the others */
+	atomic_int slots; /* with those that there are or were */
 	int dedicated;
 	pthread_t *pollers;
 	struct poller poller;
@@ -98,9 +106,19 @@ static struct {
 	struct spinlock park_lock;
 	struct worker *parked;
 	atomic_bool quit;
-} S;
+
+	pthread_mutex_t relief_lock; /* of making threads, once the node runs */
+	atomic_bool relieved;        /* relief workers aren't needed any more */
+	bool exhausted;              /* it was said that there are no more of them */
+} S = {.relief_lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local struct worker *self;
+
+static int
+slots(void) {
+	/* relaxed: a worker that isn't seen yet has nothing that others wait for */
+	return atomic_load_explicit(&S.slots, memory_order_relaxed);
+}
 
 /*
  * ---- queues ----
@@ -157,7 +175,7 @@ static bool
 work_available(void) {
 	if (atomic_load_explicit(&S.injected.length, memory_order_relaxed) > 0)
 		return true;
-	for (int i = 0; i < S.workers; i++) {
+	for (int i = 0; i < slots(); i++) {
 		if (atomic_load_explicit(&S.worker[i].queue.length, memory_order_relaxed) > 0)
 			return true;
 	}
@@ -318,9 +336,10 @@ find_own(struct worker *w) {
 
 static struct skynet_context *
 steal_queued(struct worker *w) {
+	const int n = slots();
 	struct skynet_context *ctx = queue_share(&S.injected, w);
-	for (int i = 1; ctx == NULL && i < S.workers; i++) {
-		struct worker *victim = &S.worker[(w->index + i) % S.workers];
+	for (int i = 1; ctx == NULL && i < n; i++) {
+		struct worker *victim = &S.worker[(w->index + i) % n];
 		ctx = queue_share(&victim->queue, w);
 	}
 	return ctx;
@@ -329,9 +348,10 @@ steal_queued(struct worker *w) {
 /* Take a next slot that its worker doesn't get to. */
 static struct skynet_context *
 steal_next(struct worker *w) {
+	const int n = slots();
 	uint64_t now = clock_ticks();
-	for (int i = 1; i < S.workers; i++) {
-		struct worker *victim = &S.worker[(w->index + i) % S.workers];
+	for (int i = 1; i < n; i++) {
+		struct worker *victim = &S.worker[(w->index + i) % n];
 		if (atomic_load_explicit(&victim->next, memory_order_relaxed) == NULL)
 			continue;
 		uint64_t began = atomic_load_explicit(&victim->began, memory_order_relaxed);
@@ -474,6 +494,26 @@ find_work(struct worker *w, bool searching, uint64_t *now) {
 	return ctx;
 }
 
+static bool
+may_go_on(const struct worker *w) {
+	if (atomic_load_explicit(&S.quit, memory_order_relaxed))
+		return false;
+	return w->index < S.workers || !atomic_load_explicit(&S.relieved, memory_order_relaxed);
+}
+
+/* A relief worker ends: what it had is somebody else's, and so is the waiting role. */
+static void
+hand_back(struct worker *w, bool searching) {
+	struct skynet_context *ctx;
+	while ((ctx = find_own(w)) != NULL)
+		queue_push(&S.injected, ctx);
+	if (searching)
+		atomic_fetch_sub(&S.searching, 1);
+	watchdog_idle(w->index);
+	wake_worker();
+	atomic_store(&w->running, false);
+}
+
 static void *
 worker_main(void *p) {
 	struct worker *w = p;
@@ -483,7 +523,7 @@ worker_main(void *p) {
 	epoch_enter();
 	watchdog_busy(w->index);
 	uint64_t now = begin_work(w, clock_ticks());
-	while (!atomic_load_explicit(&S.quit, memory_order_relaxed)) {
+	while (may_go_on(w)) {
 		struct skynet_context *ctx = find_work(w, searching, &now);
 		searching = ctx == NULL;
 		if (ctx == NULL) {
@@ -500,6 +540,8 @@ worker_main(void *p) {
 			now = begin_work(w, clock_ticks());
 		}
 	}
+	if (w->index >= S.workers)
+		hand_back(w, searching);
 	epoch_leave();
 	mailbox_thread_ends();
 	return NULL;
@@ -550,7 +592,7 @@ scheduler_end(void) {
 
 bool
 scheduler_inspect(int worker, struct worker_state *state) {
-	if (worker >= S.workers)
+	if (worker >= slots())
 		return false;
 	struct worker *w = &S.worker[worker];
 	/* a message that ended between two of the loads would mix two: look again, but not for ever
@@ -584,7 +626,7 @@ rescue_next(struct worker *w) {
 bool
 scheduler_rescue(void) {
 	bool found = false;
-	for (int i = 0; i < S.workers; i++)
+	for (int i = 0; i < slots(); i++)
 		found |= rescue_next(&S.worker[i]);
 	if (work_available())
 		found = true;
@@ -600,20 +642,85 @@ scheduler_rescue(void) {
 	return idle < S.workers;
 }
 
+static int
+start_worker(struct worker *w) {
+	if (w->started)
+		(void)pthread_join(w->thread, NULL); /* it has handed back all it had */
+	w->started = pthread_create(&w->thread, NULL, worker_main, w) == 0;
+	return w->started ? 0 : -1;
+}
+
+/* One more worker; -1: there are enough, or the system gives no thread. */
+static int
+add_relief(void) {
+	for (int i = S.workers; i < S.most; i++) {
+		struct worker *w = &S.worker[i];
+		if (atomic_load(&w->running))
+			continue;
+		atomic_store(&S.relieved, false);
+		atomic_store(&w->running, true);
+		if (i >= slots())
+			atomic_store(&S.slots, i + 1);
+		if (start_worker(w) == 0)
+			return 0;
+		atomic_store(&w->running, false);
+		break;
+	}
+	return -1;
+}
+
+static int
+workers_now(void) {
+	int n = S.workers;
+	for (int i = S.workers; i < slots(); i++)
+		n += atomic_load(&S.worker[i].running);
+	return n;
+}
+
+void
+scheduler_relieve(int stuck) {
+	if (S.most == S.workers)
+		return;
+	if (stuck < S.workers) {
+		if (!atomic_load(&S.relieved))
+			atomic_store(&S.relieved, true);
+		S.exhausted = false;
+		return;
+	}
+	pthread_mutex_lock(&S.relief_lock);
+	const int n = workers_now();
+	if (stuck >= n && !S.exhausted && !atomic_load(&S.quit)) {
+		S.exhausted = add_relief() != 0;
+		if (S.exhausted) /* not even the logger runs */
+			fprintf(stderr,
+			        "error: All %d workers are in messages that don't end, and there can't be "
+			        "more of them: nothing else runs\n",
+			        n);
+		else
+			skynet_error(NULL,
+			             "error: All %d workers are in messages that don't end: one more goes on "
+			             "with the rest",
+			             n);
+	}
+	pthread_mutex_unlock(&S.relief_lock);
+}
+
 /*
  * ---- start and end ----
  */
 
 int
-scheduler_init(int workers, int dedicated, const struct poller *poller) {
-	S.worker = skynet_calloc((size_t)workers, sizeof(*S.worker));
+scheduler_init(int workers, int relief, int dedicated, const struct poller *poller) {
+	S.most = workers + relief;
+	S.worker = skynet_calloc((size_t)S.most, sizeof(*S.worker));
 	S.pollers = skynet_calloc((size_t)dedicated + 1, sizeof(*S.pollers));
 	if (S.worker == NULL || S.pollers == NULL)
 		return -1;
 	S.workers = workers;
+	atomic_init(&S.slots, workers);
 	S.dedicated = dedicated;
 	S.poller = *poller;
-	for (int i = 0; i < workers; i++)
+	for (int i = 0; i < S.most; i++)
 		S.worker[i].index = i;
 	return 0;
 }
@@ -621,7 +728,7 @@ scheduler_init(int workers, int dedicated, const struct poller *poller) {
 int
 scheduler_start(void) {
 	for (int i = 0; i < S.workers; i++) {
-		if (pthread_create(&S.worker[i].thread, NULL, worker_main, &S.worker[i]) != 0)
+		if (start_worker(&S.worker[i]) != 0)
 			return -1;
 	}
 	for (int i = 0; i < S.dedicated; i++) {
@@ -634,7 +741,7 @@ scheduler_start(void) {
 void
 scheduler_stop(void) {
 	atomic_store(&S.quit, true);
-	for (int i = 0; i < S.workers; i++) {
+	for (int i = 0; i < slots(); i++) {
 		atomic_store_explicit(&S.worker[i].signal, 1, memory_order_release);
 		futex_wake(&S.worker[i].signal);
 	}
@@ -646,6 +753,12 @@ void
 scheduler_join(void) {
 	for (int i = 0; i < S.workers; i++)
 		pthread_join(S.worker[i].thread, NULL);
+	pthread_mutex_lock(&S.relief_lock); /* it knows by now that no more may start */
+	pthread_mutex_unlock(&S.relief_lock);
+	for (int i = S.workers; i < slots(); i++) {
+		if (S.worker[i].started)
+			pthread_join(S.worker[i].thread, NULL);
+	}
 	for (int i = 0; i < S.dedicated; i++)
 		pthread_join(S.pollers[i], NULL);
 }

@@ -20,8 +20,11 @@ struct poller {
 	void (*wake)(int index);
 };
 
-/* `dedicated` > 0: that many threads of their own poll; 0: idle workers do. */
-int scheduler_init(int workers, int dedicated, const struct poller *poller);
+/*
+ * `relief`: how many workers may be added while all of them are stuck. `dedicated` > 0: that many
+ * threads of their own poll; 0: idle workers do.
+ */
+int scheduler_init(int workers, int relief, int dedicated, const struct poller *poller);
 int scheduler_start(void); /* create the threads; 0, or -1 */
 void scheduler_stop(void); /* any thread: all threads end soon */
 void scheduler_join(void);
@@ -54,6 +57,12 @@ struct worker_state {
 	uint64_t since; /* ticks when it began */
 };
 bool scheduler_inspect(int worker, struct worker_state *state);
+/*
+ * So many workers, relief workers included, are in messages that don't end. If that's all of
+ * them, one is added (up to a number); if one of those that there should be is free, those added
+ * end. On the watchdog.
+ */
+void scheduler_relieve(int stuck);
 /* What nobody else notices while workers are busy; returns false when all are idle. */
 bool scheduler_rescue(void);
 

@@ -202,8 +202,8 @@ start_logger(const struct skynet_config *c) {
 }
 
 static void
-start_threads(const struct skynet_config *c) {
-	if (watchdog_start(c->thread) != 0 || scheduler_start() != 0) {
+start_threads(const struct skynet_config *c, int relief) {
+	if (watchdog_start(c->thread + relief) != 0 || scheduler_start() != 0) {
 		fprintf(stderr, "Create thread failed\n");
 		exit(1);
 	}
@@ -217,6 +217,12 @@ skynet_start(struct skynet_config *c) {
 		fprintf(stderr, "Invalid socket_thread %d , should be in [0,64]\n", dedicated);
 		exit(1);
 	}
+	/* with one worker, C code of services may count on being alone */
+	int relief = config_integer("relief_workers", c->thread > 1 ? 8 : 0);
+	if (relief < 0 || relief > 64) {
+		fprintf(stderr, "Invalid relief_workers %d , should be in [0,64]\n", relief);
+		exit(1);
+	}
 	if (log_queue_init() != 0)
 		exit(1);
 	handle_signals();
@@ -228,7 +234,7 @@ skynet_start(struct skynet_config *c) {
 	skynet_timer_init();
 	skynet_profile_enable(c->profile);
 	if (skynet_socket_setup(dedicated ? dedicated : 1) != 0 ||
-	    scheduler_init(c->thread, dedicated, &poller) != 0)
+	    scheduler_init(c->thread, relief, dedicated, &poller) != 0)
 		exit(1);
 	watchdog_on_round(look_at_signals);
 	start_logger(c);
@@ -237,7 +243,7 @@ skynet_start(struct skynet_config *c) {
 		flush_log();
 		exit(1);
 	}
-	start_threads(c);
+	start_threads(c, relief);
 	scheduler_join();
 	watchdog_stop();
 	skynet_harbor_exit();

@@ -3,8 +3,9 @@
  *
  * While workers are busy it looks every millisecond: for services stranded behind a stuck one,
  * for sockets and timers nobody serves (scheduler_rescue), and for single messages that take
- * more than 5 seconds. When the node has been idle for a while it sleeps without a time-out, so
- * an idle process has no wake-ups; the first worker that gets busy again wakes it.
+ * more than 5 seconds; when all workers are in such, it has others go on (scheduler_relieve).
+ * When the node has been idle for a while it sleeps without a time-out, so an idle process has no
+ * wake-ups; the first worker that gets busy again wakes it.
  */
 #include "watchdog.h"
 
@@ -83,25 +84,26 @@ sleep_for_good(void) {
 }
 
 /* Has this worker been at one message for too long? */
-static void
+static bool
 check_worker(int i, uint64_t now) {
 	struct worker_state s;
 	struct watched *w = &W.worker[i];
 	if (!scheduler_inspect(i, &s))
-		return;
+		return false;
 	if (s.destination == 0 || s.version != w->version) {
 		w->version = s.version;
 		w->since = w->reported = now;
-		return;
+		return false;
 	}
 	if (now - w->reported < STUCK_NS)
-		return;
+		return now - w->since >= STUCK_NS;
 	w->reported = now;
 	skynet_error(NULL,
 	             "error: A message from [ :%08x ] to [ :%08x ] maybe in an endless loop "
 	             "(version = %d)",
 	             s.source, s.destination, (int)s.version);
 	skynet_context_endless(s.destination);
+	return true;
 }
 
 static void *
@@ -116,8 +118,10 @@ watchdog_main(void *p) {
 		if (W.round)
 			W.round();
 		uint64_t now = clock_ns();
+		int stuck = 0;
 		for (int i = 0; i < W.workers; i++)
-			check_worker(i, now);
+			stuck += check_worker(i, now);
+		scheduler_relieve(stuck);
 		(void)scheduler_rescue();
 		idle = atomic_load(&W.busy) > 0 ? 0 : idle + 1;
 		if (idle > LINGER) {

@@ -2,7 +2,7 @@
 #ifndef skynet_watchdog_h
 #define skynet_watchdog_h
 
-int watchdog_start(int workers);
+int watchdog_start(int workers); /* as many as there may be */
 void watchdog_stop(void);
 
 /* A worker got work after having been idle, or has none left. */

@@ -69,6 +69,12 @@ watchdog_idle(int worker) {
 }
 
 void
+skynet_error(struct skynet_context *ctx, const char *msg, ...) {
+	(void)ctx;
+	(void)msg;
+}
+
+void
 skynet_initthread(int m) {
 	(void)m;
 }
@@ -247,7 +253,7 @@ with_workers(int workers, uint64_t seed) {
 	static const struct poller poller = {poll_wait, poll_wake};
 	printf("# %d workers\n", workers);
 	make_services();
-	ok(scheduler_init(workers, 0, &poller) == 0 && scheduler_start() == 0, "workers start");
+	ok(scheduler_init(workers, 0, 0, &poller) == 0 && scheduler_start() == 0, "workers start");
 	ok(one_by_one(&seed), "messages to sleeping workers all arrive");
 	ok(floods(&seed), "messages of three flooding threads all arrive");
 	ok(one_by_one(&seed), "and again one by one, after the flood");
