@@ -55,6 +55,15 @@ lua_viewnext(const Table *t, unsigned *position, TValue *key) {
 	return NULL;
 }
 
+/*
+ * Of a thread that isn't in any function: take back what lua_checkstack has promised it, so that the
+ * collector can make its stack small again.
+ */
+static inline void
+lua_trimframe(lua_State *L) {
+	L->ci->top.p = L->top.p + LUA_MINSTACK;
+}
+
 /* Push a table: there must be room. */
 static inline void
 lua_pushview(lua_State *L, Table *t) {

@@ -59,7 +59,10 @@ direct(lua_State *L, void *vm) {
 static int
 call_direct(struct vm *vm) {
 	lua_State *L = vm->cb;
-	return luaD_pcall(L, direct, vm, savestack(L, L->top.p), savestack(L, L->ci->func.p + 1));
+	int status =
+		luaD_pcall(L, direct, vm, savestack(L, L->top.p), savestack(L, L->ci->func.p + 1));
+	lua_trimframe(L);
+	return status;
 }
 
 static int

@@ -5,6 +5,8 @@
  * closes, however that came about (exit, kill, failed start): whoever still waits for an
  * answer of this service then gets an error instead of silence.
  */
+#include "../../3rd/lua/lview.h"
+
 #include "vm.h"
 
 #include "../scatter.h"
@@ -137,6 +139,7 @@ task_take(lua_State *L, struct vm *vm) {
 void
 task_release(struct vm *vm, struct task *t) {
 	lua_settop(t->co, 0);
+	lua_trimframe(t->co);
 	t->state = TASK_IDLE;
 	t->owes = OWES_NOTHING;
 	t->handles = false;

@@ -44,6 +44,24 @@ describe("a crowd", function()
 		skynet.kill(service)
 	end)
 
+	it("of 100,000 values in one message leaves no large stack behind", function()
+		local service = skynet.newservice "echo"
+		local function kilobytes()
+			skynet.send(service, "debug", "GC")
+			return (skynet.call(service, "debug", "MEM"))
+		end
+		local values = {}
+		for i = 1, 100000 do
+			values[i] = i
+		end
+		local before = kilobytes()
+		assert.equal(100000, select("#", skynet.call(service, "lua", "echo", table.unpack(values))))
+		eventually("the stack stays", function()
+			return kilobytes() - before < 100
+		end)
+		skynet.kill(service)
+	end)
+
 	it("of 20,000 services answers, and leaves no memory behind", function()
 		local MANY = 20000
 		skynet.kill(skynet.newservice "limited") -- its code stays
