@@ -64,6 +64,19 @@ lua_trimframe(lua_State *L) {
 	L->ci->top.p = L->top.p + LUA_MINSTACK;
 }
 
+/* lua_settop to no more values than there are, none of which is to be closed. */
+static inline void
+lua_dropto(lua_State *L, int n) {
+	L->top.p = L->ci->func.p + 1 + n;
+}
+
+/* lua_xmove, of what is in a field: push it onto another thread, where there must be room. */
+static inline void
+lua_pushcopy(lua_State *to, const TValue *v) {
+	setobj2s(to, to->top.p, v);
+	to->top.p++;
+}
+
 /* Push a table: there must be room. */
 static inline void
 lua_pushview(lua_State *L, Table *t) {

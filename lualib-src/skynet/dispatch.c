@@ -10,6 +10,8 @@
  * A blocked coroutine has yielded "SUSPEND"; `waiting` says for which session. It's resumed
  * with (true, msg, sz), or with (false [, "BREAK"]) when it won't get its answer.
  */
+#include "../../3rd/lua/lview.h"
+
 #include "vm.h"
 
 #include "../../service-src/snlua/vmhooks.h"
@@ -208,18 +210,18 @@ task_over(lua_State *L, struct vm *vm, struct task *t, bool reuse) {
 
 static void
 finished(lua_State *L, struct vm *vm, struct task *t) {
-	int top = lua_gettop(L);
 	if (t->tag != TAG_NONE) {
 		trace_task(L, t, "end");
 		task_untag(L, t);
 	}
 	if (t->owes == OWES_CALL) {
+		int top = lua_gettop(L);
 		forgot_answer(L, vm, t);
+		lua_settop(L, top);
 		/* a client frame's session is a socket id: nobody waits */
 		if (t->type != PTYPE_CLIENT)
 			remember_forgotten(vm, t);
 	}
-	lua_settop(L, top);
 	task_over(L, vm, t, true);
 }
 
@@ -639,14 +641,16 @@ refuse(lua_State *L, struct vm *vm, const struct message *m) {
 
 static void
 on_request(lua_State *L, struct vm *vm, const struct message *m) {
-	lua_pushinteger(L, m->type);
-	if (!lua_subtable(L, vm->proto, -1)) {
+	const TValue *proto = lua_viewindex((Table *)vm->proto, (lua_Unsigned)m->type);
+	if (!ttisanytable(proto)) {
+		lua_pushinteger(L, m->type);
 		if (m->type == PTYPE_TRACE)
 			remember_tag(L, vm, m);
 		else
 			refuse(L, vm, m);
 		return;
 	}
+	lua_pushview(L, hvalue(proto));
 	int class = lua_gettop(L);
 	if (lua_getkey(L, class, vm->key[KEY_DISPATCH]) == LUA_TNIL) {
 		lua_getfield(L, class, "name");
@@ -678,10 +682,10 @@ on_request(lua_State *L, struct vm *vm, const struct message *m) {
 	t->handles = true;
 	if (vm->tracing)
 		tag_request(L, vm, t, class, m);
-	if (!lua_checkstack(t->co, n + LUA_MINSTACK))
+	/* a coroutine that doesn't run has that much room */
+	if (3 + n > LUA_MINSTACK && !lua_checkstack(t->co, n + LUA_MINSTACK))
 		luaL_error(L, "too many values in a message");
-	lua_pushvalue(L, class + 1);
-	lua_xmove(L, t->co, 1);
+	lua_pushcopy(t->co, lua_viewat(L, class + 1));
 	lua_pushinteger(t->co, m->session);
 	lua_pushinteger(t->co, m->source);
 	lua_xmove(L, t->co, n);
@@ -697,7 +701,7 @@ dispatch_message(lua_State *L, struct vm *vm) {
 		on_response(L, vm, &m);
 	else
 		on_request(L, vm, &m);
-	lua_settop(L, top);
+	lua_dropto(L, top);
 	run_woken(L, vm);
 	run_forks(L, vm);
 	if (vm->errors > 0)

@@ -138,7 +138,7 @@ task_take(lua_State *L, struct vm *vm) {
 
 void
 task_release(struct vm *vm, struct task *t) {
-	lua_settop(t->co, 0);
+	lua_dropto(t->co, 0);
 	lua_trimframe(t->co);
 	t->state = TASK_IDLE;
 	t->owes = OWES_NOTHING;
