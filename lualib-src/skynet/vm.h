@@ -165,9 +165,9 @@ struct vm {
 	const void *proto;          /* the table of REF_PROTO, for lua_subtable */
 	void *trash[TRASH_MAX];     /* blocks to be freed when the message is done */
 	int trashed;
-	struct task *warm_task; /* see warm.c: for which, */
-	int warm_for;           /* and for how many messages more it's noted what they touch */
-	bool unclaimed;         /* the message is a request that no task has taken yet */
+	int warm_for;   /* so many messages more what was noted in warm.c is good, */
+	int warm_gap;   /* of so many */
+	bool unclaimed; /* the message is a request that no task has taken yet */
 	bool exiting;
 	struct forgotten *forgotten;
 	size_t forgotten_count, forgotten_cap;

@@ -4,8 +4,8 @@
  * Among many services each message finds all of its service's data gone from the cache: some
  * forty lines, one after another, each found through the one before. So a service that hadn't run
  * for a while notes where these lines are, and the next time its worker asks the processor for
- * all of them at once. It's no harm if some are somewhere else by then: they're noted anew now
- * and then, and when another coroutine is going to handle the next message.
+ * all of them at once. It's no harm if some are somewhere else by then; they're noted anew now
+ * and then.
  */
 #include "../../3rd/lua/lview.h"
 
@@ -13,7 +13,7 @@
 
 #include "skynet_runtime.h"
 
-#define RENEW 32 /* messages that found the service cold */
+#define RENEW 64 /* messages that found the service cold; at first sooner */
 
 static void
 note(struct skynet_context *ctx, const void *p) {
@@ -85,10 +85,10 @@ note_module(struct vm *vm) {
 
 void
 warm_note(struct vm *vm) {
-	if (vm->idle == NULL || (vm->warm_task == vm->idle && --vm->warm_for > 0))
+	if (vm->idle == NULL || --vm->warm_for > 0)
 		return;
-	vm->warm_task = vm->idle;
-	vm->warm_for = RENEW;
+	vm->warm_gap = vm->warm_gap == 0 ? 1 : vm->warm_gap < RENEW ? vm->warm_gap * 2 : RENEW;
+	vm->warm_for = vm->warm_gap;
 	skynet_context_forget(vm->ctx);
 	note_all(vm->ctx, vm, offsetof(struct vm, trash));
 	note(vm->ctx, &vm->trashed);
