@@ -230,12 +230,13 @@ pack_table(lua_State *L, struct writer *w, Table *t, int depth) {
 	for (const TValue *v; (v = lua_viewnext(t, &position, &key)) != NULL;) {
 		if (ttisinteger(&key) && l_castS2U(ivalue(&key)) - 1 < n)
 			continue;
-		TValue value = *v;
+		lua_pushcopy(L, v); /* the key's __pairs may be what removes it */
 		pack_value(L, w, &key, depth + 1);
 		if (w->fault == NULL)
-			pack_value(L, w, &value, depth + 1);
+			pack_value(L, w, lua_viewat(L, -1), depth + 1);
 		if (w->fault)
 			return;
+		L->top.p--;
 	}
 	put_byte(w, TAG(T_NIL, 0));
 }

@@ -70,11 +70,11 @@ lua_dropto(lua_State *L, int n) {
 	L->top.p = L->ci->func.p + 1 + n;
 }
 
-/* lua_xmove, of what is in a field: push it onto another thread, where there must be room. */
+/* Push a value, which may be another thread's: there must be room. */
 static inline void
-lua_pushcopy(lua_State *to, const TValue *v) {
-	setobj2s(to, to->top.p, v);
-	to->top.p++;
+lua_pushcopy(lua_State *L, const TValue *v) {
+	setobj2s(L, L->top.p, v);
+	L->top.p++;
 }
 
 /* Push a table: there must be room. */

@@ -77,6 +77,23 @@ describe("serialisation", function()
 		assert.equal("060c610a010c620a0200", hex(c.packstring(t)))
 	end)
 
+	it("keeps what a key's __pairs takes out of the table", function()
+		local t, junk, key = {}, {}, nil
+		key = setmetatable({}, {
+			__pairs = function()
+				t[key] = nil
+				collectgarbage()
+				for i = 1, 1000 do
+					junk[i] = { i, { i } }
+				end
+				return next, {}
+			end,
+		})
+		t[key] = { "value", { "nested" } }
+		local copy = c.unpack(c.packstring(t))
+		assert.same({ "value", { "nested" } }, select(2, next(copy)))
+	end)
+
 	it("lets a __pairs metamethod pack and raise", function()
 		local inner = setmetatable({}, {
 			__pairs = function()
