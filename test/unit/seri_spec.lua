@@ -92,6 +92,7 @@ describe("serialisation", function()
 		t[key] = { "value", { "nested" } }
 		local copy = c.unpack(c.packstring(t))
 		assert.same({ "value", { "nested" } }, select(2, next(copy)))
+		assert.equal(1000, #junk)
 	end)
 
 	it("lets a __pairs metamethod pack and raise", function()
