@@ -586,7 +586,7 @@ luaE_initnames(lua_State *L) {
 
 /*
  * Give a state that has just been made what the image (NULL: the pool's) has: its libraries and its
- * registry. Returns whether that was done; if not, there is no image, or no memory.
+ * registry. Returns whether that was done; if not, there is no image, or no memory, or it has one.
  */
 LUA_API int
 lua_openimage(lua_State *L, const lua_Image *im) {
@@ -594,10 +594,9 @@ lua_openimage(lua_State *L, const lua_Image *im) {
 	if (im == NULL)
 		/* acquire: so that the image is visible */
 		im = atomic_load_explicit(&basic, memory_order_acquire);
-	api_check(L, g->image == NULL, "state has an image");
 	char *addr[MAXPIECES];
 	/* units that it's a user of without need are dropped as any others */
-	if (im == NULL || luaE_useunits(g, im->unit, im->nunits) != 0 || allocate(g, im, addr) != 0)
+	if (im == NULL || g->image || luaE_useunits(g, im->unit, im->nunits) != 0 || allocate(g, im, addr) != 0)
 		return 0;
 	Table *registry = hvalue(&g->l_registry);
 	Table *globals = hvalue(&registry->array[LUA_RIDX_GLOBALS - 1]);

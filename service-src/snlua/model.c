@@ -34,8 +34,8 @@
 static const char *const module[MODULES] = {"skynet.require", "skynet"};
 static const char *const sum[MODULES] = {FRAMEWORK_SUMS};
 
-static const char PREPARED =
-	0; /* address: registry key of { path =, [name] = { module, file } } */
+/* Its address is the registry key of { path =, [name] = { module, file } }. */
+static const char PREPARED = 0;
 
 struct model {
 	lua_Image *image;

@@ -8,7 +8,8 @@ describe("relief workers", function()
 
 	local function threads()
 		local count = 0
-		for _ in io.popen("ls /proc/" .. n.pid .. "/task"):lines() do
+		local list <close> = assert(io.popen("ls /proc/" .. n.pid .. "/task"))
+		for _ in list:lines() do
 			count = count + 1
 		end
 		return count
