@@ -100,7 +100,7 @@ OUT := build/$(firstword $(CC))-$(subst $(comma),-,$(if $(SAN),$(SAN),$(if $(DEB
 KERNEL := $(filter-out skynet-src/heap.c,$(wildcard skynet-src/*.c))
 # what every message passes through is compiled into the executable, together with Lua
 BUILTIN := $(wildcard service-src/snlua/*.c lualib-src/skynet/*.c lualib-src/cluster*.c) \
-	lualib-src/lua-seri.c lualib-src/socketdriver.c lualib-src/netpack.c
+	lualib-src/lua-seri.c lualib-src/socketdriver.c lualib-src/recv_buffer.c lualib-src/netpack.c
 CSERVICES := $(sort $(basename $(notdir $(wildcard service-src/*.c))) \
 	$(notdir $(patsubst %/,%,$(wildcard service-src/*/))))
 CLIBS := skynet $(filter-out skynet,$(notdir $(patsubst %/,%,$(wildcard lualib-src/*/)))) clientsocket \
@@ -261,7 +261,7 @@ test:
 
 # Test programs and modules are built where the variant's objects are, and put beside their sources.
 TEST_SO := $(patsubst %.c,%.so,$(wildcard test/cservice/*.c test/lib/*.c))
-C_TESTS := $(patsubst test/c/%.c,%,$(wildcard test/c/*_test.c)) lua_hard_test
+C_TESTS := $(patsubst test/c/%.c,%,$(wildcard test/c/*_test.c)) lua_share_hard_test lua_rest_hard_test
 .PHONY: test-modules
 test-modules: $(TEST_SO:%=$(OUT)/%) $(C_TESTS:%=$(OUT)/test/c/bin/%)
 	@mkdir -p test/c/bin; for f in $(TEST_SO) $(C_TESTS:%=test/c/bin/%); do \
@@ -288,10 +288,10 @@ $(OUT)/test/c/bin/%: test/c/%.c $(HEAP_FILES) $(OUT)/libkernel.a $(OUT)/lua/libl
 HARD := -O1 -g $(SANFLAGS) -DLUAI_ASSERT -DLUA_USE_APICHECK -DHARDSTACKTESTS -DHARDMEMTESTS
 $(OUT)/lua-hard/liblua.a: $(LUA_STAMP)
 	@$(MAKE) -C 3rd/lua V=$(V) $(abspath $@) OUT=$(abspath $(@D)) CC='$(CC)' LUA_CFLAGS='$(HARD)'
-$(OUT)/test/c/bin/lua_hard_test: test/c/lua_share_test.c $(OUT)/lua-hard/liblua.a
+$(OUT)/test/c/bin/%_hard_test: test/c/%_test.c $(OUT)/lua-hard/liblua.a
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(HARD) -DHARD -I$(LUA_INC) -o $@ $< \
-		-Wl,--whole-archive $(OUT)/lua-hard/liblua.a -Wl,--no-whole-archive -Wl,-E $(LIBS)
+	$(call say,CC,$@)$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror $(HARD) -DHARD -Itest/c -I$(LUA_INC) \
+		-o $@ $< -Wl,--whole-archive $(OUT)/lua-hard/liblua.a -Wl,--no-whole-archive -Wl,-E $(LIBS)
 
 # nodes full of actors that do things at random, and laws that must hold: see test/stress/driver.lua
 stress: SECONDS ?= 30

@@ -1,14 +1,15 @@
 /*
  * Module skynet.socketdriver: sockets for Lua, and the buffer that received bytes wait in.
  *
- * A receive buffer is a list of blocks as they came from the network; taking bytes out copies
- * them into a Lua string once. Nodes of the list are pooled in a table of the caller's (slot 1
- * holds the free ones), so that a busy service allocates none.
+ * Nodes of a receive buffer (recv_buffer.h) are pooled in a table of the caller's (slot 1 holds
+ * the free ones), so that a busy service allocates none. skynet.socket has buffers of its own:
+ * see skynet/stream.c.
  *
  * Everything a service passes is checked: wrong arguments raise, nothing here may crash.
  */
 #include "builtin.h"
 #include "block.h"
+#include "recv_buffer.h"
 #include "skynet.h"
 #include "skynet_malloc.h"
 #include "skynet_socket.h"
@@ -26,18 +27,6 @@
 #define POOL_FIRST 16
 #define POOL_STEP 16
 
-struct node {
-	struct node *next;
-	char *block;
-	int sz;
-};
-
-struct buffer {
-	struct node *head, *tail;
-	int size;   /* bytes in all */
-	int offset; /* of the first block, used up already */
-};
-
 #define BUFFER "skynet.socket.buffer"
 #define POOL "skynet.socket.pool"
 
@@ -48,7 +37,7 @@ struct buffer {
 /* Free what pooled nodes still hold. */
 static int
 pool_gc(lua_State *L) {
-	struct node *n = lua_touserdata(L, 1);
+	struct recv_node *n = lua_touserdata(L, 1);
 	size_t count = lua_rawlen(L, 1) / sizeof(*n);
 	for (size_t i = 0; i < count; i++) {
 		skynet_free(n[i].block);
@@ -59,68 +48,59 @@ pool_gc(lua_State *L) {
 
 static int
 lbuffer(lua_State *L) {
-	struct buffer *b = lua_newuserdatauv(L, sizeof(*b), 0);
+	struct recv_buffer *b = lua_newuserdatauv(L, sizeof(*b), 0);
 	memset(b, 0, sizeof(*b));
 	luaL_setmetatable(L, BUFFER);
 	return 1;
 }
 
-/* A free node, from the pool at index 2. */
-static struct node *
-take_node(lua_State *L) {
-	lua_rawgeti(L, 2, 1);
-	struct node *free_list = lua_touserdata(L, -1);
-	lua_pop(L, 1);
-	if (free_list == NULL) {
-		int blocks = (int)lua_rawlen(L, 2);
-		if (blocks < 1)
-			blocks = 1;
-		if (blocks > POOL_MAX) {
-			lua_getfield(L, LUA_REGISTRYINDEX, "skynet_context");
-			skynet_error(lua_touserdata(L, -1), "Too many socket pool (%d)", blocks);
-			lua_pop(L, 1);
-		}
-		int n = blocks < 8 ? POOL_FIRST << (blocks - 1) : POOL_STEP << 8;
-		struct node *fresh = lua_newuserdatauv(L, sizeof(*fresh) * (size_t)n, 0);
-		memset(fresh, 0, sizeof(*fresh) * (size_t)n);
-		for (int i = 0; i < n - 1; i++)
-			fresh[i].next = &fresh[i + 1];
-		luaL_setmetatable(L, POOL);
-		if (lua_rawlen(L, 2) == 0) {
-			lua_pushboolean(L, 0); /* the free list's place */
-			lua_rawseti(L, 2, 1);
-		}
-		lua_rawseti(L, 2, blocks + 1);
-		free_list = fresh;
+/* The pool at index 2 has no free node: add a block of them. */
+static struct recv_node *
+fill_pool(lua_State *L) {
+	int blocks = (int)lua_rawlen(L, 2);
+	if (blocks < 1)
+		blocks = 1;
+	if (blocks > POOL_MAX) {
+		lua_getfield(L, LUA_REGISTRYINDEX, "skynet_context");
+		skynet_error(lua_touserdata(L, -1), "Too many socket pool (%d)", blocks);
+		lua_pop(L, 1);
 	}
-	if (free_list->next)
-		lua_pushlightuserdata(L, free_list->next);
-	else
-		lua_pushboolean(L, 0);
-	lua_rawseti(L, 2, 1);
-	return free_list;
+	int n = blocks < 8 ? POOL_FIRST << (blocks - 1) : POOL_STEP << 8;
+	struct recv_node *fresh = lua_newuserdatauv(L, sizeof(*fresh) * (size_t)n, 0);
+	memset(fresh, 0, sizeof(*fresh) * (size_t)n);
+	for (int i = 0; i < n - 1; i++)
+		fresh[i].next = &fresh[i + 1];
+	luaL_setmetatable(L, POOL);
+	if (lua_rawlen(L, 2) == 0) {
+		lua_pushboolean(L, 0); /* the free list's place */
+		lua_rawseti(L, 2, 1);
+	}
+	lua_rawseti(L, 2, blocks + 1);
+	return fresh;
+}
+
+/* The free nodes of the pool at index 2, to be changed and kept again. */
+static struct recv_node *
+pool_spare(lua_State *L) {
+	luaL_checktype(L, 2, LUA_TTABLE);
+	lua_rawgeti(L, 2, 1);
+	struct recv_node *spare = lua_touserdata(L, -1);
+	lua_pop(L, 1);
+	return spare;
 }
 
 static void
-free_node(lua_State *L, int pool, struct buffer *b) {
-	struct node *n = b->head;
-	b->head = n->next;
-	if (b->head == NULL)
-		b->tail = NULL;
-	b->offset = 0;
-	skynet_free(n->block);
-	n->block = NULL;
-	n->sz = 0;
-	lua_rawgeti(L, pool, 1);
-	n->next = lua_touserdata(L, -1);
-	lua_pop(L, 1);
-	lua_pushlightuserdata(L, n);
-	lua_rawseti(L, pool, 1);
+pool_keep(lua_State *L, struct recv_node *spare) {
+	if (spare)
+		lua_pushlightuserdata(L, spare);
+	else
+		lua_pushboolean(L, 0);
+	lua_rawseti(L, 2, 1);
 }
 
-static struct buffer *
+static struct recv_buffer *
 check_buffer(lua_State *L) {
-	struct buffer *b = luaL_testudata(L, 1, BUFFER);
+	struct recv_buffer *b = luaL_testudata(L, 1, BUFFER);
 	if (b == NULL)
 		luaL_error(L, "need buffer object at param 1");
 	return b;
@@ -129,77 +109,33 @@ check_buffer(lua_State *L) {
 /* push(buffer, pool, ptr, sz) -> bytes buffered */
 static int
 lpush(lua_State *L) {
-	struct buffer *b = check_buffer(L);
+	struct recv_buffer *b = check_buffer(L);
 	if (!lua_islightuserdata(L, 3) || lua_touserdata(L, 3) == NULL)
 		return luaL_error(L, "need message block at param 3");
 	char *block = check_pointer(L, 3);
-	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_Integer sz = luaL_checkinteger(L, 4);
 	luaL_argcheck(L, sz >= 0 && sz <= INT32_MAX - b->size, 4, "not a block's size");
-	struct node *n = take_node(L);
-	n->block = block;
-	n->sz = (int)sz;
-	n->next = NULL;
-	if (b->tail)
-		b->tail->next = n;
-	else
-		b->head = n;
-	b->tail = n;
-	b->size += (int)sz;
+	struct recv_node *n = pool_spare(L);
+	if (n == NULL)
+		n = fill_pool(L);
+	pool_keep(L, n->next);
+	recv_push(b, n, block, (int)sz);
 	lua_pushinteger(L, b->size);
 	return 1;
 }
 
-/* Take n bytes (all there are, or fewer) as a string; the pool is at index 2. */
+/* Take n bytes as a string; the pool is at index 2. */
 static void
-take_string(lua_State *L, struct buffer *b, int n) {
-	if (n == 0) {
-		lua_pushliteral(L, "");
-		return;
-	}
-	struct node *first = b->head;
-	if (n <= first->sz - b->offset) {
-		lua_pushlstring(L, first->block + b->offset, (size_t)n);
-		b->offset += n;
-		b->size -= n;
-		if (b->offset == first->sz)
-			free_node(L, 2, b);
-		return;
-	}
-	luaL_Buffer out;
-	char *to = luaL_buffinitsize(L, &out, (size_t)n);
-	int left = n;
-	while (left > 0) {
-		int have = b->head->sz - b->offset;
-		int part = have < left ? have : left;
-		memcpy(to + n - left, b->head->block + b->offset, (size_t)part);
-		left -= part;
-		b->offset += part;
-		if (b->offset == b->head->sz)
-			free_node(L, 2, b);
-	}
-	b->size -= n;
-	luaL_pushresultsize(&out, (size_t)n);
-}
-
-/* Drop n bytes from the front. */
-static void
-skip_bytes(lua_State *L, struct buffer *b, int n) {
-	b->size -= n;
-	while (n > 0) {
-		int have = b->head->sz - b->offset;
-		int part = have < n ? have : n;
-		n -= part;
-		b->offset += part;
-		if (b->offset == b->head->sz)
-			free_node(L, 2, b);
-	}
+take_string(lua_State *L, struct recv_buffer *b, int n) {
+	struct recv_node *spare = pool_spare(L);
+	recv_take(L, b, n, &spare);
+	pool_keep(L, spare);
 }
 
 /* pop(buffer, pool, n) -> string, left; or nil, size */
 static int
 lpop(lua_State *L) {
-	struct buffer *b = check_buffer(L);
+	struct recv_buffer *b = check_buffer(L);
 	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_Integer n = luaL_checkinteger(L, 3);
 	if (n <= 0 || n > b->size)
@@ -213,52 +149,20 @@ lpop(lua_State *L) {
 /* readall(buffer, pool) -> string */
 static int
 lreadall(lua_State *L) {
-	struct buffer *b = check_buffer(L);
-	luaL_checktype(L, 2, LUA_TTABLE);
+	struct recv_buffer *b = check_buffer(L);
 	take_string(L, b, b->size);
 	return 1;
-}
-
-/* Does the separator begin at this position? It may go on in the next blocks. */
-static bool
-matches(const struct node *n, int at, const char *sep, size_t len) {
-	for (size_t i = 0; i < len; i++, at++) {
-		while (n && at == n->sz) {
-			n = n->next;
-			at = 0;
-		}
-		if (n == NULL || n->block[at] != sep[i])
-			return false;
-	}
-	return true;
-}
-
-/* Bytes before the separator, or -1. */
-static int
-find_separator(const struct buffer *b, const char *sep, size_t len) {
-	int before = 0;
-	int from = b->offset;
-	for (const struct node *n = b->head; n; n = n->next, from = 0) {
-		const char *start = n->block + from;
-		const char *p = start;
-		while ((p = memchr(p, sep[0], (size_t)(n->block + n->sz - p))) != NULL) {
-			if (matches(n, (int)(p - n->block), sep, len))
-				return before + (int)(p - start);
-			p++;
-		}
-		before += n->sz - from;
-	}
-	return -1;
 }
 
 /* readline(buffer, pool, sep) -> line; without a pool only: is there one? */
 static int
 lreadline(lua_State *L) {
-	struct buffer *b = check_buffer(L);
+	struct recv_buffer *b = check_buffer(L);
 	size_t len;
 	const char *sep = luaL_checklstring(L, 3, &len);
 	luaL_argcheck(L, len > 0, 3, "the separator is empty");
-	int n = find_separator(b, sep, len);
+	recv_refind(b);
+	int n = recv_find(b, sep, len);
 	if (n < 0)
 		return 0;
 	if (!lua_istable(L, 2)) {
@@ -266,7 +170,9 @@ lreadline(lua_State *L) {
 		return 1;
 	}
 	take_string(L, b, n);
-	skip_bytes(L, b, (int)len);
+	struct recv_node *spare = pool_spare(L);
+	recv_skip(b, (int)len, &spare);
+	pool_keep(L, spare);
 	return 1;
 }
 
@@ -275,11 +181,10 @@ static int
 lclear(lua_State *L) {
 	if (lua_isnoneornil(L, 1))
 		return 0;
-	struct buffer *b = check_buffer(L);
-	luaL_checktype(L, 2, LUA_TTABLE);
-	while (b->head)
-		free_node(L, 2, b);
-	b->size = 0;
+	struct recv_buffer *b = check_buffer(L);
+	struct recv_node *spare = pool_spare(L);
+	recv_clear(b, &spare);
+	pool_keep(L, spare);
 	return 0;
 }
 

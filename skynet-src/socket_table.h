@@ -60,29 +60,29 @@ struct sock {
 	uint32_t owner;
 	uint8_t state;
 	uint8_t poller;
-	bool listed;  /* the poller knows the descriptor */
-	bool reading; /* wanted */
-	bool writing; /* waiting for room */
-	bool dirty;   /* in some worker's list of sockets to flush */
-	bool started; /* a listener that accepts */
-	bool starved; /* it rests: there are no descriptors */
-	bool told_starved;
-	bool closing;       /* closed by us: goes when everything was sent */
-	bool read_closed;   /* the peer has finished, or an error came */
-	bool write_closed;  /* a write failed */
-	bool told_close;    /* the owner got its CLOSE */
-	bool keep_fd;       /* not ours to close */
-	bool sending;       /* a thread sends what is queued, without the lock */
-	bool dropping;      /* ... and is to drop the rest */
-	uint8_t busy;       /* threads in a system call on the descriptor, without the lock */
+	uint8_t busy;     /* threads in a system call on the descriptor, without the lock */
+	bool listed : 1;  /* the poller knows the descriptor */
+	bool reading : 1; /* wanted */
+	bool writing : 1; /* waiting for room */
+	bool dirty : 1;   /* in some worker's list of sockets to flush */
+	bool started : 1; /* a listener that accepts */
+	bool starved : 1; /* it rests: there are no descriptors */
+	bool told_starved : 1;
+	bool closing : 1;      /* closed by us: goes when everything was sent */
+	bool read_closed : 1;  /* the peer has finished, or an error came */
+	bool write_closed : 1; /* a write failed */
+	bool told_close : 1;   /* the owner got its CLOSE */
+	bool keep_fd : 1;      /* not ours to close */
+	bool sending : 1;      /* a thread sends what is queued, without the lock */
+	bool dropping : 1;     /* ... and is to drop the rest */
+	bool udp_v6 : 1;
 	uint32_t read_size; /* how much to expect per read */
 	struct out_queue high, low;
 	int64_t pending; /* bytes in both */
 	int64_t warn;    /* next size to warn at */
 	int64_t limit;   /* bytes that may wait; 0: any number */
 	uint64_t bytes_in, bytes_out, time_in, time_out;
-	struct sockaddr_in6 *udp_peer; /* default target, either family; NULL: none */
-	bool udp_v6;
+	struct sockaddr_in6 *udp_peer;             /* default target, either family; NULL: none */
 	struct addrinfo *addresses, *next_address; /* still to be tried */
 	struct sock *owner_next, **owner_prev;
 };

@@ -50,6 +50,13 @@ lua_keyfunction(lua_State *L, int idx, const void *key) {
 	return v && ttislcf(v) ? fvalue(v) : NULL;
 }
 
+/* lua_topointer of what the field holds; NULL when that's a metamethod's to tell. */
+LUA_API const void *
+lua_keyobject(lua_State *L, int idx, const void *key) {
+	const TValue *v = field(L, idx, key);
+	return v && iscollectable(v) ? (const void *)gcvalue(v) : NULL;
+}
+
 /* lua_getkey and lua_tointeger; nothing is pushed. */
 LUA_API lua_Integer
 lua_keyinteger(lua_State *L, int idx, const void *key) {

@@ -15,6 +15,7 @@
 #include "src/src/lobject.h"
 
 #include "src/src/ldo.h"
+#include "src/src/lgc.h"
 #include "src/src/lstate.h"
 #include "src/src/ltable.h"
 
@@ -28,6 +29,20 @@ lua_viewat(lua_State *L, int idx) {
 static inline const TValue *
 lua_viewindex(Table *t, lua_Unsigned n) {
 	return n - 1 < t->alimit ? &t->array[n - 1] : luaH_getint(t, (lua_Integer)n);
+}
+
+/* The object that the value is; NULL: it's none. */
+static inline const void *
+lua_viewobject(const TValue *v) {
+	return iscollectable(v) ? (const void *)gcvalue(v) : NULL;
+}
+
+/* What lua_touserdata gives for a full userdata with this very metatable; NULL for all else. */
+static inline void *
+lua_viewuserdata(const TValue *v, const Table *meta) {
+	if (!ttisfulluserdata(v) || uvalue(v)->metatable != meta)
+		return NULL;
+	return getudatamem(uvalue(v));
 }
 
 /*
@@ -62,6 +77,12 @@ lua_viewnext(const Table *t, unsigned *position, TValue *key) {
 static inline void
 lua_trimframe(lua_State *L) {
 	L->ci->top.p = L->top.p + LUA_MINSTACK;
+}
+
+/* The thread is about to wait, in a C function with a continuation: see lrest.c. */
+static inline void
+lua_mayrest(lua_State *L) {
+	L->resting = 1;
 }
 
 /* lua_settop to no more values than there are, none of which is to be closed. */

@@ -349,6 +349,7 @@ make_dispatch(lua_State *L) {
 	core_open_answer(L);
 	core_open_thread(L);
 	core_open_inspect(L);
+	core_open_stream(L);
 	return 1;
 }
 

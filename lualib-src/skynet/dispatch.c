@@ -286,6 +286,10 @@ suspended(lua_State *L, struct vm *vm, struct task *t, int nres) {
 		lua_pop(t->co, nres);
 		if (t->state == TASK_RUNNING)
 			t->state = TASK_PARKED;
+		if (t->rest == REST_NOW) {
+			t->rest = REST_DONE;
+			lua_rest(t->co);
+		}
 	} else if (strcmp(command, "QUIT") == 0) {
 		close_thread(L, vm, t, true);
 	} else if (strcmp(command, "USER") == 0) {
@@ -314,6 +318,7 @@ resume(lua_State *L, struct vm *vm, struct task *t, int nargs) {
 	vm->running = t;
 	t->state = TASK_RUNNING;
 	t->waiting = 0;
+	t->on_itself = false;
 	if (t->foreign)
 		task_domestic(L, t);
 	if (hooks && hooks->profiling > 0)
@@ -364,6 +369,7 @@ task_block(lua_State *L, struct vm *vm, enum wait_kind k, int session, uint32_t 
 		t->foreign = true;
 	}
 	lua_KContext top = lua_gettop(L);
+	lua_mayrest(L);
 	vm_push(L, vm, REF_SUSPEND);
 	return lua_yieldk(L, 1, top, next);
 }
@@ -418,40 +424,57 @@ run_handler(lua_State *L, struct vm *vm, int session, int nargs) {
 		note_error(L, vm);
 }
 
-/* A token was woken: resume who sleeps on it, if somebody still does. */
+/* Who sleeps on the token on top of the stack, if somebody still does; the token is free then. */
+static struct waiter *
+sleeper(lua_State *L, struct vm *vm) {
+	struct task *t = task_on_itself(L, vm, -1);
+	int session = t ? t->waiting : 0;
+	int top = lua_gettop(L);
+	vm_push(L, vm, REF_TOKENS);
+	lua_pushvalue(L, top);
+	if (t == NULL && lua_rawget(L, -2) == LUA_TNUMBER)
+		session = (int)lua_tointeger(L, -1);
+	struct waiter *w = waiters_find(&vm->waiters, session);
+	if (w && w->kind != WAIT_SLEEP && w->kind != WAIT_TOKEN && w->kind != WAIT_SOCKET)
+		w = NULL;
+	if (w && t == NULL) {
+		lua_pushvalue(L, top);
+		lua_pushnil(L);
+		lua_rawset(L, top + 1);
+	}
+	lua_settop(L, top);
+	return w;
+}
+
+/* A token was woken: resume who sleeps on it. */
 static void
 wake_next(lua_State *L, struct vm *vm) {
 	int top = lua_gettop(L);
-	vm_push(L, vm, REF_TOKENS);
 	vm_push(L, vm, REF_WAKEUPS);
-	lua_rawgeti(L, -1, vm->wake_head); /* tokens, wakeups, token */
+	lua_rawgeti(L, -1, vm->wake_head);
 	lua_pushnil(L);
 	lua_rawseti(L, -3, vm->wake_head);
 	if (++vm->wake_head == vm->wake_tail)
 		vm->wake_head = vm->wake_tail = 1;
-	if (lua_isnil(L, -1))
-		goto done;
-	lua_pushvalue(L, -1);
-	if (lua_rawget(L, -4) != LUA_TNUMBER)
-		goto done;
-	struct waiter *w = waiters_find(&vm->waiters, (int)lua_tointeger(L, -1));
-	if (w == NULL || (w->kind != WAIT_SLEEP && w->kind != WAIT_TOKEN))
-		goto done;
+	struct waiter *w = sleeper(L, vm);
+	lua_settop(L, top);
+	if (w == NULL)
+		return;
 	struct task *t = waiting_task(L, w);
-	lua_pushvalue(L, -2);
-	lua_pushnil(L);
-	lua_rawset(L, -6); /* tokens[token] = nil */
 	if (w->kind == WAIT_SLEEP) {
 		w->kind = WAIT_BREAK; /* its timer still fires */
 		w->task = NULL;
 	} else {
 		waiters_remove(&vm->waiters, w);
 	}
-	lua_settop(L, top);
 	cancel(L, vm, t, "BREAK");
-	return;
-done:
-	lua_settop(L, top);
+}
+
+void
+task_wake(lua_State *L, struct vm *vm, struct waiter *w) {
+	struct task *t = waiting_task(L, w);
+	waiters_remove(&vm->waiters, w);
+	resume(L, vm, t, 0);
 }
 
 void
@@ -559,7 +582,7 @@ call_unknown(lua_State *L, struct vm *vm, const struct message *m, enum ref hand
 static void
 on_response(lua_State *L, struct vm *vm, const struct message *m) {
 	struct waiter *w = waiters_find(&vm->waiters, m->session);
-	if (w == NULL || w->kind == WAIT_TOKEN) {
+	if (w == NULL || w->kind == WAIT_TOKEN || w->kind == WAIT_SOCKET) {
 		call_unknown(L, vm, m, REF_UNKNOWN_RESPONSE);
 		return;
 	}
@@ -657,6 +680,8 @@ on_request(lua_State *L, struct vm *vm, const struct message *m) {
 		refuse(L, vm, m);
 		return;
 	}
+	if (m->type == PTYPE_SOCKET && stream_deliver(L, vm, m, class))
+		return;
 	if (m->type == PTYPE_ERROR) {
 		vm_push(L, vm, REF_ERROR_STOCK);
 		if (lua_rawequal(L, -1, -2)) {

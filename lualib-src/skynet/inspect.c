@@ -12,6 +12,7 @@ push_waiting(lua_State *L, struct vm *vm, const struct waiter *w) {
 	case WAIT_TASK:
 	case WAIT_SLEEP:
 	case WAIT_TOKEN:
+	case WAIT_SOCKET:
 		lua_pushthread(w->task->co);
 		lua_xmove(w->task->co, L, 1);
 		break;
@@ -113,6 +114,8 @@ kind_name(enum wait_kind k) {
 		return "sleep";
 	case WAIT_TOKEN:
 		return "wait";
+	case WAIT_SOCKET:
+		return "socket";
 	case WAIT_TIMER:
 		return "timer";
 	case WAIT_HANDLER:

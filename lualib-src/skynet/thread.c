@@ -91,6 +91,20 @@ trace_sleep(lua_State *L, struct vm *vm) {
 	lua_pop(L, 1);
 }
 
+/* The task of a thread of this service that is a task's own; or NULL. */
+static struct task *
+task_of(struct vm *vm, lua_State *co) {
+	uintptr_t p = co ? *(uintptr_t *)lua_getextraspace(co) : 1;
+	struct task *t = p & 1 ? NULL : (struct task *)p;
+	return t && t->vm == vm && t->co == co ? t : NULL;
+}
+
+struct task *
+task_on_itself(lua_State *L, struct vm *vm, int index) {
+	struct task *t = task_of(vm, lua_tothread(L, index));
+	return t && t->on_itself ? t : NULL;
+}
+
 /* The token is at index 1 or, if absent there, the running coroutine is put there. */
 static void
 check_token(lua_State *L, struct vm *vm) {
@@ -101,13 +115,23 @@ check_token(lua_State *L, struct vm *vm) {
 	task_can_block(L, vm);
 	vm_push(L, vm, REF_TOKENS);
 	lua_pushvalue(L, 1);
-	if (lua_rawget(L, -2) != LUA_TNIL)
+	if (lua_rawget(L, -2) != LUA_TNIL || task_on_itself(L, vm, 1))
 		luaL_error(L, "token duplicative");
 	lua_settop(L, 1);
 }
 
+/* Most tokens are the coroutine that waits itself: then its task knows, and no table. */
+static bool
+is_itself(lua_State *L, struct vm *vm) {
+	return vm->running->co == L && lua_tothread(L, 1) == L;
+}
+
 static void
 take_token(lua_State *L, struct vm *vm, int session) {
+	if (is_itself(L, vm)) {
+		vm->running->on_itself = true;
+		return;
+	}
 	vm_push(L, vm, REF_TOKENS);
 	lua_pushvalue(L, 1);
 	lua_pushinteger(L, session);
@@ -115,8 +139,12 @@ take_token(lua_State *L, struct vm *vm, int session) {
 	lua_settop(L, 1);
 }
 
+/* Of who goes on. Resuming it took the token that is itself; but who was adopted took it before.
+ */
 static void
 drop_token(lua_State *L, struct vm *vm) {
+	if (is_itself(L, vm) && !vm->running->adopted)
+		return;
 	vm_push(L, vm, REF_TOKENS);
 	lua_pushvalue(L, 1);
 	lua_pushnil(L);
@@ -170,16 +198,50 @@ lwait(lua_State *L) {
 	return task_block(L, vm, WAIT_TOKEN, session, 0, waited);
 }
 
+int
+task_wait(lua_State *L, struct vm *vm, enum wait_kind k, int *session, lua_KFunction next) {
+	int top = lua_gettop(L);
+	task_can_block(L, vm);
+	*session = vm_newsession(vm);
+	vm_push(L, vm, REF_TOKENS);
+	lua_pushthread(L);
+	lua_pushvalue(L, -1);
+	if (lua_rawget(L, -3) != LUA_TNIL)
+		return luaL_error(L, "token duplicative");
+	lua_pop(L, 1);
+	if (vm->running->co == L) {
+		vm->running->on_itself = true;
+	} else {
+		lua_pushinteger(L, *session);
+		lua_rawset(L, -3);
+	}
+	lua_settop(L, top);
+	trace_sleep(L, vm);
+	return task_block(L, vm, k, *session, 0, next);
+}
+
+void
+task_wakeup(lua_State *L, struct vm *vm, lua_State *co) {
+	vm_push(L, vm, REF_WAKEUPS);
+	lua_pushthread(co);
+	if (L != co)
+		lua_xmove(co, L, 1);
+	lua_rawseti(L, -2, vm->wake_tail++);
+	lua_pop(L, 1);
+}
+
 /* wakeup(token) -> true, or nothing when nobody sleeps on it */
 static int
 lwakeup(lua_State *L) {
 	struct vm *vm = vm_of(L);
 	luaL_checkany(L, 1);
 	lua_settop(L, 1);
-	vm_push(L, vm, REF_TOKENS);
-	lua_pushvalue(L, 1);
-	if (lua_rawget(L, -2) == LUA_TNIL)
-		return 0;
+	if (task_on_itself(L, vm, 1) == NULL) {
+		vm_push(L, vm, REF_TOKENS);
+		lua_pushvalue(L, 1);
+		if (lua_rawget(L, -2) == LUA_TNIL)
+			return 0;
+	}
 	vm_push(L, vm, REF_WAKEUPS);
 	lua_pushvalue(L, 1);
 	lua_rawseti(L, -2, vm->wake_tail++);
@@ -227,9 +289,10 @@ stop_waiting(lua_State *L, struct vm *vm, struct task *t) {
 	struct waiter *w = waiters_find(&vm->waiters, t->waiting);
 	if (w == NULL || w->task != t)
 		return;
-	if (w->kind != WAIT_TASK)
+	if (w->kind != WAIT_TASK && !t->on_itself)
 		free_token_of(L, vm, t->waiting);
-	if (w->kind == WAIT_TOKEN) {
+	t->on_itself = false;
+	if (w->kind == WAIT_TOKEN || w->kind == WAIT_SOCKET) {
 		waiters_remove(&vm->waiters, w);
 	} else {
 		name_forget(L, vm, t->waiting);
@@ -258,16 +321,15 @@ end_task(lua_State *L, struct vm *vm, struct task *t) {
 	task_untag(L, t);
 	if (t->foreign)
 		task_domestic(L, t);
-	task_over(L, vm, t, true);
+	/* it may have waited with a small stack, and there may be no memory for another one */
+	task_over(L, vm, t, lua_checkstack(t->co, LUA_MINSTACK));
 }
 
 static struct task *
 check_task(lua_State *L, struct vm *vm, int index) {
 	lua_State *co = lua_tothread(L, index);
 	luaL_argexpected(L, co, index, "thread");
-	uintptr_t p = *(uintptr_t *)lua_getextraspace(co);
-	struct task *t = p & 1 ? NULL : (struct task *)p;
-	return t && t->vm == vm && t->co == co ? t : NULL;
+	return task_of(vm, co);
 }
 
 /* kill(thread) -> thread, or nothing when it's not blocked or waiting to start */

@@ -132,6 +132,7 @@ task_take(lua_State *L, struct vm *vm) {
 			vm->idle_low = vm->idle_count;
 	}
 	t->state = TASK_READY;
+	t->rest = REST_NEVER_ASKED;
 	t->next = NULL;
 	return t;
 }

@@ -29,6 +29,9 @@ enum task_state {
 	TASK_PARKED,  /* yielded by itself, nobody will wake it */
 };
 
+/* Is its stack to be cut down when it waits? See lrest.c; once is enough, before long waits. */
+enum task_rest { REST_NEVER_ASKED, REST_NOW, REST_DONE };
+
 /* The right to answer a request. */
 enum { OWES_NOTHING, OWES_SEND, OWES_CALL };
 
@@ -44,10 +47,12 @@ struct task {
 	uint8_t state;
 	uint8_t owes;
 	uint8_t tag;
-	uint8_t type; /* message type handled, for diagnostics */
-	bool handles; /* it runs a request's handler: source and request are set */
-	bool foreign; /* the thread that blocked isn't `co` but foreign[task]: see task_orphan */
-	bool adopted; /* `co` was made by somebody else: it's not for the pool */
+	uint8_t type;   /* message type handled, for diagnostics */
+	bool handles;   /* it runs a request's handler: source and request are set */
+	bool foreign;   /* the thread that blocked isn't `co` but foreign[task]: see task_orphan */
+	bool adopted;   /* `co` was made by somebody else: it's not for the pool */
+	bool on_itself; /* waits, and its token is `co`: it isn't among the tokens then */
+	uint8_t rest;   /* enum task_rest */
 };
 
 /* What waits for a session's response. */
@@ -56,6 +61,7 @@ enum wait_kind {
 	WAIT_TASK,    /* a call or a timer's own coroutine: resume `task` */
 	WAIT_SLEEP,   /* asleep with a timer running; may be woken by token */
 	WAIT_TOKEN,   /* asleep without one: no message will come for this session */
+	WAIT_SOCKET,  /* as WAIT_TOKEN, in a read */
 	WAIT_TIMER,   /* a timeout without a coroutine yet: function is timers[session] */
 	WAIT_HANDLER, /* a function to call: handlers[session](ok, msg, sz) */
 	WAIT_BREAK,   /* cancelled: swallow the response */
@@ -128,6 +134,7 @@ struct message {
 #define TRASH_MAX 16
 
 struct vm_hooks; /* vmhooks.h */
+struct streams;
 
 /* A request whose handler returned without an answer: its caller fails when the service ends. */
 struct forgotten {
@@ -150,8 +157,9 @@ struct vm {
 	int names;  /* entries of REF_NAMES */
 	int traced; /* trace tags announced and not yet taken */
 	int trace_seq;
-	int errors;            /* how many texts REF_ERRORS holds */
-	struct answer answers; /* list head */
+	int errors;              /* how many texts REF_ERRORS holds */
+	struct answer answers;   /* list head */
+	struct streams *streams; /* stream.c; NULL: nobody uses skynet.socket */
 	struct vm_hooks *hooks;
 	struct message msg;
 	lua_State *cb; /* the thread callbacks run on */
@@ -249,9 +257,33 @@ void task_can_block(lua_State *L, struct vm *vm);
 int task_block(lua_State *L, struct vm *vm, enum wait_kind k, int session, uint32_t callee,
                lua_KFunction next);
 void name_forget(lua_State *L, struct vm *vm, int session);
+/* Resume who waits here, with nothing; the dispatcher's own thread only, no coroutine runs. */
+void task_wake(lua_State *L, struct vm *vm, struct waiter *w);
 void tag_push(lua_State *L, struct task *t); /* tag text, false or nil; t may be NULL */
 void tag_new(lua_State *L, struct vm *vm);   /* push a fresh tag */
 void tag_set(lua_State *L, struct task *t);  /* take the tag on top of the stack */
+
+/* ---- thread.c ---- */
+
+/*
+ * Wait until somebody wakes the running coroutine, which is its own token (skynet.wakeup works);
+ * go on in `next`, as after task_block. Its session is put into *session before. Raises unless it
+ * may block.
+ */
+int task_wait(lua_State *L, struct vm *vm, enum wait_kind k, int *session, lua_KFunction next);
+/* Queue the thread, which waits that way or sleeps: it's resumed when the message's own work is
+ * done. */
+void task_wakeup(lua_State *L, struct vm *vm, lua_State *co);
+/* The task of the thread at this index, when it waits with itself as token; or NULL. */
+struct task *task_on_itself(lua_State *L, struct vm *vm, int index);
+
+/* ---- stream.c ---- */
+
+/*
+ * Data for a connection of skynet.socket, that nobody wants to see first? Then it's handled.
+ * `class` is where the protocol's table is.
+ */
+bool stream_deliver(lua_State *L, struct vm *vm, const struct message *m, int class);
 
 /* ---- basic.c ---- */
 
@@ -285,5 +317,6 @@ void core_open_call(lua_State *L);
 void core_open_answer(lua_State *L);
 void core_open_thread(lua_State *L);
 void core_open_inspect(lua_State *L);
+void core_open_stream(lua_State *L);
 
 #endif

@@ -1,96 +1,75 @@
 --- Sockets with blocking calls: a coroutine that reads waits, the service goes on.
 --
--- Each socket this service holds has a record in `socket_pool`. A record has one reader at most:
--- `reader` is its coroutine and `want` what it waits for, a predicate over the record. Bytes wait
--- in the record's buffer; when they are more than a reader asked for and many, the socket is
--- paused until somebody reads again.
+-- Each socket this service holds has a record in `socket_pool`. That of a connection is an object
+-- of skynet/stream.c, which has the bytes that wait, knows who reads, and handles data as they
+-- come; when they are more than a reader asked for and many, the socket is paused until somebody
+-- reads again. That of a listener or a UDP socket is a table. What few sockets need is in tables
+-- by id.
 --
--- Fields of a record: id, alive (usable), err (why it isn't), buffer, reader, want, greedy (the
--- reader takes any amount), paused, closer (coroutine in close), limit, warn, callback, receive.
+-- Fields of both: id, alive (usable). A connection's: opening, paused, unread, limit. A table's:
+-- listener, waiting (coroutine that opens it), callback, ip, port, receive.
 
 local driver = require "skynet.socketdriver"
 local skynet = require "skynet"
+local d = require "skynet.dispatch"
 
 local running = coroutine.running
-local push, pop = driver.push, driver.pop
-local take_all, take_line = driver.readall, driver.readline
 local wakeup, wait = skynet.wakeup, skynet.wait
-
-local UNREAD_MAX = 128 * 1024 -- bytes
 
 ---@class skynet.socket
 local socket = {}
 
-local nodes = {} -- buffer nodes, shared by all records
 local onclose = {} -- id -> callback
+local warnings = {} -- id -> callback
+local failures = {} -- id -> why it isn't usable
+local closers = {} -- id -> coroutines that wait in close
+
+local stream
 
 -- A service that ends leaves no descriptors behind, also when nobody closed them.
 local socket_pool = setmetatable({}, {
 	__gc = function(pool)
-		for id in pairs(pool) do
+		for id, s in pairs(pool) do
 			driver.close(id)
+			stream.clear(s)
 		end
 	end,
 })
 
+stream = d.streams(socket_pool)
+
 ---------------------------------------------------------------------------------------------
 -- Waiting
 
+-- Who waits for this socket goes on.
 local function release(s)
-	local reader = s.reader
-	if reader then
-		s.reader, s.want = nil, nil
-		wakeup(reader)
+	if not stream.release(s) and s.waiting then
+		local co = s.waiting
+		s.waiting = nil
+		wakeup(co)
+	end
+	local waiting = closers[s.id]
+	if waiting then
+		closers[s.id] = nil
+		for _, co in ipairs(waiting) do
+			wakeup(co)
+		end
 	end
 end
 
--- Block until `want(s)` holds, or the socket isn't alive any more.
-local function block_until(s, want, greedy)
-	assert(s.reader == nil, "another coroutine reads this socket")
-	s.reader, s.want, s.greedy = running(), want, greedy
-	if s.paused then
-		s.paused = nil
-		skynet.error(("Resume socket (%d)"):format(s.id))
-		driver.start(s.id)
-	end
-	wait(s.reader)
-	if s.closer then
-		wakeup(s.closer)
-	end
-end
-
-local function pause(s, why)
-	if s.paused or not s.alive then
-		return
-	end
-	s.paused = true
-	skynet.error(("Pause socket (%d)%s"):format(s.id, why))
-	driver.pause(s.id)
+local function forget(id)
+	socket_pool[id] = nil
+	warnings[id] = nil
+	failures[id] = nil
 end
 
 ---------------------------------------------------------------------------------------------
 -- Events
 
 local function on_data(id, size, block)
-	local s = socket_pool[id]
-	if not (s and s.buffer) then
+	if not stream.arrived(socket_pool[id], block, size) then
 		driver.drop(block, size)
 		skynet.error("socket: drop package from " .. id)
-		return
-	end
-	local unread = push(s.buffer, nodes, block, size)
-	s.unread = unread
-	local want = s.want
-	if want and want(s) then
-		release(s)
-	elseif want and s.greedy then
-		return -- whatever comes is waited for
-	end
-	if s.limit and unread > s.limit and not s.greedy then
-		skynet.error(("socket buffer overflow: fd=%d size=%d"):format(id, unread))
-		driver.close(id)
-	elseif unread > UNREAD_MAX and not s.reader then
-		pause(s, (" size : %d"):format(unread))
 	end
 end
 
@@ -141,7 +120,7 @@ local function on_error(id, _, text)
 		if s.alive then
 			skynet.error("socket: error on", id, text)
 		end
-		s.alive, s.err = false, text
+		s.alive, failures[id] = false, text
 		driver.shutdown(id)
 		release(s)
 	end
@@ -159,10 +138,10 @@ local function on_datagram(id, size, block, from)
 end
 
 local function on_warning(id, kilobytes)
-	local s = socket_pool[id]
-	if s and s.warn then
-		s.warn(id, kilobytes)
-	elseif s and kilobytes > 0 then
+	local warn = warnings[id]
+	if warn then
+		warn(id, kilobytes)
+	elseif socket_pool[id] and kilobytes > 0 then
 		skynet.error(("WARNING: %d K bytes need to send out (fd = %d)"):format(kilobytes, id))
 	end
 end
@@ -172,14 +151,18 @@ local socket_message = {
 	on_data, on_connect, on_close, on_accept, on_error, on_datagram, on_warning,
 }
 
+local function dispatch(_, _, event, ...)
+	socket_message[event](...)
+end
+
 skynet.register_protocol {
 	name = "socket",
 	id = skynet.PTYPE_SOCKET,
 	unpack = driver.unpack,
-	dispatch = function(_, _, event, ...)
-		socket_message[event](...)
-	end,
+	dispatch = dispatch,
 }
+
+stream.stock(socket_message, on_data, driver.unpack, dispatch)
 
 ---------------------------------------------------------------------------------------------
 -- Opening and taking over
@@ -192,55 +175,56 @@ local function hold(s)
 	return s
 end
 
-local function never()
-	return false
+local function failed(id)
+	local why = failures[id]
+	forget(id)
+	return nil, why or "socket closed"
 end
 
--- Hold the socket and wait until it's usable, at most `timeout` centiseconds.
-local function establish(s, timeout)
+local function give_up_after(timeout, s)
+	skynet.timeout(timeout, function()
+		if s.opening then
+			failures[s.id] = "Connection timed out"
+			driver.shutdown(s.id)
+			release(s)
+		end
+	end)
+end
+
+local function establish_listener(s, default)
 	hold(s)
-	s.opening = true
-	if timeout then
-		skynet.timeout(timeout, function()
-			if s.opening then
-				s.err = "Connection timed out"
-				driver.shutdown(s.id)
-				release(s)
-			end
-		end)
-	end
-	block_until(s, never, true)
-	s.opening, s.greedy = nil, nil
+	s.waiting = running()
+	wait()
 	if s.alive then
 		return s.id
 	end
-	socket_pool[s.id] = nil
-	return nil, s.err or "socket closed"
+	failures[s.id] = failures[s.id] or default
+	return failed(s.id)
 end
 
-local function stream(id)
-	return { id = id, alive = false, buffer = driver.buffer(), unread = 0 }
-end
-
---- Connect to a TCP server.
----@param addr string  host, or "host:port", "[v6]:port"
----@param port integer|nil
----@param timeout integer|nil  cs; default: as long as the system tries
----@return integer|nil id, string|nil err
-function socket.open(addr, port, timeout)
+--- Connect to a TCP server: socket.open(addr, port, timeout).
+---   addr: host, or "host:port", "[v6]:port"
+---   timeout: cs; default: as long as the system tries
+---@type fun(addr: string, port: integer|nil, timeout: integer|nil): integer|nil, string|nil
+---  id, or nil and why not
+socket.open = stream.opener(function(addr, port, timeout)
 	local id = driver.connect(addr, port)
 	if id < 0 then
 		return nil, "Invalid addr " .. addr
 	end
-	return establish(stream(id), timeout)
-end
+	local s = hold(stream.new(id))
+	if timeout then
+		give_up_after(timeout, s)
+	end
+	return s
+end, failed)
 
 --- Adopt an OS descriptor; it isn't closed with the socket.
----@param os_fd integer
----@return integer|nil id, string|nil err
-function socket.bind(os_fd)
-	return establish(stream(driver.bind(os_fd)))
-end
+---@type fun(os_fd: integer): integer|nil, string|nil
+---  id, or nil and why not
+socket.bind = stream.opener(function(os_fd)
+	return hold(stream.new(driver.bind(os_fd)))
+end, failed)
 
 --- Standard input as a socket.
 ---@return integer|nil id, string|nil err
@@ -256,22 +240,19 @@ end
 ---@return integer id, string ip, integer port
 function socket.listen(host, port, backlog)
 	local s = { id = driver.listen(host, port, backlog), alive = false, listener = true }
-	hold(s)
-	block_until(s, never, true)
-	if not s.alive then
-		socket_pool[s.id] = nil
-		error(s.err or "Listen error")
+	local id, why = establish_listener(s, "Listen error")
+	if not id then
+		error(why)
 	end
-	return s.id, s.ip, s.port
+	return id, s.ip, s.port
 end
 
---- Take over a socket: a listener (then func(newid, "ip:port") is called for each connection),
---- or one that was accepted, or abandoned by another service.
+--- Take over a socket, socket.start(id, func): a listener (then func(newid, "ip:port") is called for
+--- each connection), or one that was accepted, or abandoned by another service.
 --- Raises `socket is not closed` when this service reads it already.
----@param id integer
----@param func function|nil
----@return integer|nil id, string|nil err
-function socket.start(id, func)
+---@type fun(id: integer, func: function|nil): integer|nil, string|nil
+---  id, or nil and why not
+socket.start = stream.opener(function(id, func)
 	local s = socket_pool[id]
 	if s and s.listener and not s.callback then
 		s.callback = assert(func, "a listener needs a function to call")
@@ -281,10 +262,10 @@ function socket.start(id, func)
 	assert(s == nil, "socket is not closed")
 	driver.start(id)
 	if func then
-		return establish { id = id, alive = false, listener = true, ip = "", callback = func }
+		return establish_listener { id = id, alive = false, listener = true, ip = "", callback = func }
 	end
-	return establish(stream(id))
-end
+	return hold(stream.new(id))
+end, failed)
 
 --- Forget a socket without closing it: another service takes over.
 ---@param id integer
@@ -293,130 +274,40 @@ function socket.abandon(id)
 	if s then
 		s.alive = false
 		release(s)
-		if s.buffer then
-			driver.clear(s.buffer, nodes)
-		end
+		stream.clear(s)
 		onclose[id] = nil
-		socket_pool[id] = nil
+		forget(id)
 	end
 end
 
 ---------------------------------------------------------------------------------------------
 -- Reading
 
-local function holder(id)
-	return assert(socket_pool[id], "socket isn't held by this service")
-end
-
--- What is left when the peer has closed.
-local function rest(s)
-	s.unread = 0
-	return false, take_all(s.buffer, nodes)
-end
-
-local function any_bytes(s)
-	return s.unread > 0
-end
-
-local function enough_bytes(s)
-	return s.unread >= s.count
-end
-
-local function whole_line(s)
-	return take_line(s.buffer, nil, s.separator)
-end
-
-local function read_some(s)
-	local data = take_all(s.buffer, nodes)
-	if data == "" and s.alive then
-		block_until(s, any_bytes, true)
-		data = take_all(s.buffer, nodes)
-	end
-	s.unread = 0
-	if data == "" then
-		return false, data
-	end
-	return data
-end
-
 --- Read bytes. With sz: exactly that many; without: whatever is there, at least one.
----@param id integer
----@param sz integer|nil
----@return string|false data, string|nil left  false and what was left when it was closed
-function socket.read(id, sz)
-	local s = holder(id)
-	if sz == nil then
-		return read_some(s)
-	elseif sz == 0 then
-		return ""
-	end
-	local data, left = pop(s.buffer, nodes, sz)
-	if not data and s.alive then
-		s.count = sz
-		block_until(s, enough_bytes, true)
-		data, left = pop(s.buffer, nodes, sz)
-	end
-	s.unread = left
-	if data then
-		return data
-	end
-	return rest(s)
-end
+---@type fun(id: integer, sz: integer|nil): string|false, string|nil
+---  false and what was left when it was closed
+socket.read = stream.read
 
---- Read up to a separator, which isn't returned.
----@param id integer
----@param sep string|nil  default "\n"
----@return string|false line, string|nil left  false and what was left when it was closed
-function socket.readline(id, sep)
-	local s = holder(id)
-	sep = sep or "\n"
-	local line = take_line(s.buffer, nodes, sep)
-	if not line and s.alive then
-		s.separator = sep
-		block_until(s, whole_line, false)
-		line = take_line(s.buffer, nodes, sep)
-	end
-	if line then
-		s.unread = s.unread - #line - #sep
-		return line
-	end
-	return rest(s)
-end
+--- Read up to a separator, which isn't returned; the default is "\n".
+---@type fun(id: integer, sep: string|nil): string|false, string|nil
+---  false and what was left when it was closed
+socket.readline = stream.readline
 
 --- Read everything until the peer closes.
----@param id integer
----@return string|false
-function socket.readall(id)
-	local s = holder(id)
-	if s.alive then
-		block_until(s, never, true)
-	end
-	local data = take_all(s.buffer, nodes)
-	s.unread = 0
-	return data ~= "" and data
-end
+---@type fun(id: integer): string|false
+socket.readall = stream.readall
 
 --- Wait until there's something to read, unless there is.
 ---@param id integer
 ---@return boolean  false when it was closed
 function socket.block(id)
-	local s = socket_pool[id]
-	if not (s and s.alive) then
-		return false
-	end
-	if s.unread == 0 then
-		block_until(s, any_bytes, true)
-	end
-	return s.alive
+	return stream.block(socket_pool[id])
 end
 
 --- Stop reading from the network; the next blocking read goes on.
 ---@param id integer
 function socket.pause(id)
-	local s = socket_pool[id]
-	if s then
-		pause(s, "")
-	end
+	stream.pause(socket_pool[id])
 end
 
 ---------------------------------------------------------------------------------------------
@@ -446,19 +337,13 @@ function socket.close(id)
 	end
 	driver.close(id)
 	if s.alive then
-		s.paused = nil -- reading is over: nothing to resume
-		if s.reader then
-			s.closer = running()
-			wait(s.closer)
-		else
-			block_until(s, never, true)
-		end
+		closers[id] = closers[id] or {}
+		table.insert(closers[id], (running()))
+		wait()
 	end
-	if s.buffer then
-		driver.clear(s.buffer, nodes)
-	end
+	stream.clear(s)
 	if socket_pool[id] == s then
-		socket_pool[id] = nil
+		forget(id)
 	end
 end
 
@@ -501,7 +386,7 @@ end
 ---@param id integer
 ---@param limit integer  bytes
 function socket.limit(id, limit)
-	holder(id).limit = limit
+	assert(socket_pool[id], "socket isn't held by this service").limit = limit
 end
 
 --- Close the socket, with an error, when more than this many bytes wait to be sent: its peer doesn't
@@ -517,7 +402,8 @@ end
 ---@param id integer
 ---@param callback function
 function socket.warning(id, callback)
-	holder(id).warn = callback
+	assert(socket_pool[id], "socket isn't held by this service")
+	warnings[id] = callback
 end
 
 --- Be told, once, that the connection was closed: callback(id).

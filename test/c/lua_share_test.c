@@ -3,7 +3,7 @@
  * with states in several threads, with allocations that fail, and the standard library's
  * suite as private and as shared code. The same program is also built against a Lua whose
  * assertions are on, that moves the stack at every chance and collects at every
- * allocation (lua_hard_test).
+ * allocation (lua_share_hard_test).
  */
 #include "lauxlib.h"
 #include "lua.h"
