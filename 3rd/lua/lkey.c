@@ -54,13 +54,6 @@ lua_keyfunction(lua_State *L, int idx, const void *key) {
 	return v && ttislcf(v) ? fvalue(v) : NULL;
 }
 
-/* lua_topointer of what the field holds; NULL when that's a metamethod's to tell. */
-LUA_API const void *
-lua_keyobject(lua_State *L, int idx, const void *key) {
-	const TValue *v = field(L, idx, key);
-	return v && iscollectable(v) ? (const void *)gcvalue(v) : NULL;
-}
-
 /* lua_getkey and lua_tointeger; nothing is pushed. */
 LUA_API lua_Integer
 lua_keyinteger(lua_State *L, int idx, const void *key) {
@@ -71,20 +64,6 @@ lua_keyinteger(lua_State *L, int idx, const void *key) {
 	lua_Integer n = lua_tointeger(L, -1);
 	lua_pop(L, 1);
 	return n;
-}
-
-/*
- * Replace the value at idx by the table that `table`, as lua_topointer gave it,
- * holds under it (raw). 0: it holds none, and nothing was changed.
- */
-LUA_API int
-lua_subtable(lua_State *L, const void *table, int idx) {
-	TValue *at = (TValue *)slot(L, idx);
-	const TValue *v = luaH_fastget((Table *)table, at);
-	if (l_unlikely(!ttisanytable(v)))
-		return 0;
-	setobj(L, at, v);
-	return 1;
 }
 
 /*

@@ -31,6 +31,15 @@ lua_viewindex(Table *t, lua_Unsigned n) {
 	return n - 1 < t->alimit ? &t->array[n - 1] : luaH_getint(t, (lua_Integer)n);
 }
 
+/*
+ * What the table holds, raw, under a short string, as lua_topointer gave that; empty when there's nothing,
+ * or it's for a metamethod to tell.
+ */
+static inline const TValue *
+lua_viewkey(const Table *t, const void *key) {
+	return luaH_fastgetshortstr((Table *)t, (TString *)key);
+}
+
 /* The object that the value is; NULL: it's none. */
 static inline const void *
 lua_viewobject(const TValue *v) {
@@ -96,6 +105,17 @@ static inline void
 lua_pushcopy(lua_State *L, const TValue *v) {
 	setobj2s(L, L->top.p, v);
 	L->top.p++;
+}
+
+/* lua_xmove of n values between two threads: there must be room. */
+static inline void
+lua_movetop(lua_State *from, lua_State *to, int n) {
+	const StackValue *v = from->top.p - n;
+	StkId top = to->top.p;
+	from->top.p -= n;
+	to->top.p += n;
+	for (; n > 0; n--, top++, v++)
+		setobj2s(to, top, s2v(v));
 }
 
 /* Push a table: there must be room. */

@@ -6,6 +6,8 @@
  * fields may be replaced at any time, so they're read at every use; only the stock packer and
  * unpacker are recognised and run without a Lua call.
  */
+#include "../../3rd/lua/lview.h"
+
 #include "vm.h"
 
 #include "../lua-seri.h"
@@ -18,23 +20,33 @@ enum { ARG_ADDR = 1, ARG_PROTO = 2, ARG_FIRST = 3 };
 
 #define PTYPE_TRACE 12
 
-/* Replace the protocol's name or id at ARG_PROTO by its table; returns its message type. */
-static int
+/* Replace the protocol's name or id at ARG_PROTO by its table, which is returned. */
+static const Table *
 protocol(lua_State *L, struct vm *vm) {
-	if (!lua_subtable(L, vm->proto, ARG_PROTO))
+	TValue *at = (TValue *)lua_viewat(L, ARG_PROTO);
+	const TValue *class = luaH_fastget((Table *)vm->proto, at);
+	if (!ttisanytable(class))
 		luaL_error(L, "attempt to index a nil value (protocol '%s' is not registered)",
 		           luaL_tolstring(L, ARG_PROTO, NULL));
-	return (int)lua_keyinteger(L, ARG_PROTO, vm->key[KEY_ID]);
+	setobj(L, at, class);
+	return hvalue(class);
+}
+
+static int
+type_of(lua_State *L, struct vm *vm, const Table *class) {
+	const TValue *id = lua_viewkey(class, vm->key[KEY_ID]);
+	return (int)(ttisinteger(id) ? ivalue(id) : lua_keyinteger(L, ARG_PROTO, vm->key[KEY_ID]));
 }
 
 /* Pack the arguments from ARG_FIRST on by the protocol's packer. */
 static void *
-pack_arguments(lua_State *L, struct vm *vm, size_t *sz, int *type) {
-	int top = lua_gettop(L);
-	if (lua_keyfunction(L, ARG_PROTO, vm->key[KEY_PACK]) == luaseri_pack) {
+pack_arguments(lua_State *L, struct vm *vm, const Table *class, size_t *sz, int *type) {
+	const TValue *pack = lua_viewkey(class, vm->key[KEY_PACK]);
+	if (ttislcf(pack) && fvalue(pack) == luaseri_pack) {
 		*type |= PTYPE_TAG_DONTCOPY | PTYPE_TAG_SIZED;
 		return seri_pack(L, ARG_FIRST, sz);
 	}
+	int top = lua_gettop(L);
 	luaL_checkstack(L, top + LUA_MINSTACK, "too many arguments");
 	lua_getkey(L, ARG_PROTO, vm->key[KEY_PACK]);
 	for (int i = ARG_FIRST; i <= top; i++)
@@ -60,9 +72,10 @@ lsend(lua_State *L) {
 	struct vm *vm = vm_of(L);
 	luaL_checkany(L, ARG_PROTO);
 	struct target to = core_target(L, ARG_ADDR);
-	int type = protocol(L, vm);
+	const Table *class = protocol(L, vm);
+	int type = type_of(L, vm, class);
 	size_t sz;
-	void *msg = pack_arguments(L, vm, &sz, &type);
+	void *msg = pack_arguments(L, vm, class, &sz, &type);
 	return push_sent(L, core_send(vm, &to, 0, type, 0, msg, sz));
 }
 
@@ -71,7 +84,7 @@ lrawsend(lua_State *L) {
 	struct vm *vm = vm_of(L);
 	luaL_checkany(L, ARG_PROTO);
 	struct target to = core_target(L, ARG_ADDR);
-	int type = protocol(L, vm);
+	int type = type_of(L, vm, protocol(L, vm));
 	size_t sz;
 	void *msg = core_payload(L, ARG_FIRST, &sz, &type);
 	return push_sent(L, core_send(vm, &to, 0, type, 0, msg, sz));
@@ -175,9 +188,10 @@ lcall(lua_State *L) {
 	luaL_checkany(L, ARG_PROTO);
 	task_can_block(L, vm);
 	struct target to = core_target(L, ARG_ADDR);
-	int type = protocol(L, vm);
+	const Table *class = protocol(L, vm);
+	int type = type_of(L, vm, class);
 	size_t sz;
-	void *msg = pack_arguments(L, vm, &sz, &type);
+	void *msg = pack_arguments(L, vm, class, &sz, &type);
 	return request(L, vm, &to, type, msg, sz, answer_values);
 }
 
@@ -187,7 +201,7 @@ lrawcall(lua_State *L) {
 	luaL_checkany(L, ARG_PROTO);
 	task_can_block(L, vm);
 	struct target to = core_target(L, ARG_ADDR);
-	int type = protocol(L, vm);
+	int type = type_of(L, vm, protocol(L, vm));
 	size_t sz;
 	void *msg = core_payload(L, ARG_FIRST, &sz, &type);
 	return request(L, vm, &to, type, msg, sz, answer_raw);

@@ -47,27 +47,33 @@ report(struct vm *vm, int status, const struct message *m) {
 	}
 }
 
+struct dispatch {
+	struct vm *vm;
+	const struct message *m;
+};
+
 static void
-direct(lua_State *L, void *vm) {
+direct(lua_State *L, void *ud) {
+	const struct dispatch *d = ud;
 	L->nCcalls += nyci; /* as in any protected call: nothing yields here */
-	dispatch_message(L, vm);
+	dispatch_message(L, d->vm, d->m);
 	L->nCcalls -= nyci;
 }
 
 /* As lua_pcall of a C function that dispatches, with the traceback as its handler, but that
  * there's no such function: the thread's own frame does. */
 static int
-call_direct(struct vm *vm) {
+call_direct(struct vm *vm, const struct message *m) {
 	lua_State *L = vm->cb;
+	struct dispatch d = {vm, m};
 	int status =
-		luaD_pcall(L, direct, vm, savestack(L, L->top.p), savestack(L, L->ci->func.p + 1));
+		luaD_pcall(L, direct, &d, savestack(L, L->top.p), savestack(L, L->ci->func.p + 1));
 	lua_trimframe(L);
 	return status;
 }
 
 static int
-call_function(struct vm *vm) {
-	const struct message *m = &vm->msg;
+call_function(struct vm *vm, const struct message *m) {
 	vm_push(vm->cb, vm, REF_CALLBACK);
 	lua_pushinteger(vm->cb, m->type);
 	lua_pushlightuserdata(vm->cb, m->data);
@@ -99,8 +105,7 @@ on_message(struct skynet_context *ctx, void *ud, int type, int session, uint32_t
 		.type = type, .session = session, .source = source, .data = (void *)msg, .sz = sz};
 	next_epoch(vm->hooks);
 	vm->waiters.now = skynet_message_stamp(vm->ctx);
-	vm->msg = m;
-	int status = vm->direct ? call_direct(vm) : call_function(vm);
+	int status = vm->direct ? call_direct(vm, &m) : call_function(vm, &m);
 	if (status != LUA_OK) {
 		report(vm, status, &m);
 		lua_settop(vm->cb, 1);
@@ -112,7 +117,7 @@ on_message(struct skynet_context *ctx, void *ud, int type, int session, uint32_t
 		trash_empty(vm);
 	next_epoch(vm->hooks);
 	if (skynet_context_cold(vm->ctx))
-		warm_note(vm);
+		warm_note(vm, type);
 	return forward;
 }
 
@@ -176,8 +181,7 @@ ldispatch(lua_State *L) {
 	} else {
 		m.index = 2;
 	}
-	vm->msg = m;
-	dispatch_message(L, vm);
+	dispatch_message(L, vm, &m);
 	return 0;
 }
 

@@ -632,19 +632,20 @@ on_error(struct vm *vm, const struct message *m) {
 }
 
 /*
- * Push the request's values. Returns how many, or -1 when the payload can't be understood; the
- * error was noted then.
+ * Push the request's values; its protocol's table is on top. Returns how many, or -1 when the payload
+ * can't be understood; the error was noted then.
  */
 static int
-unpack(lua_State *L, struct vm *vm, int class, const struct message *m) {
-	int top = lua_gettop(L);
-	if (m->index == 0 && lua_keyfunction(L, class, vm->key[KEY_UNPACK]) == luaseri_unpack) {
+unpack(lua_State *L, struct vm *vm, const Table *class, const struct message *m) {
+	const TValue *f = lua_viewkey(class, vm->key[KEY_UNPACK]);
+	if (m->index == 0 && ttislcf(f) && fvalue(f) == luaseri_unpack) {
 		int n = seri_unpack(L, m->data, m->sz);
 		if (n < 0)
 			note_error(L, vm);
 		return n;
 	}
-	lua_getkey(L, class, vm->key[KEY_UNPACK]);
+	int top = lua_gettop(L);
+	lua_getkey(L, -2, vm->key[KEY_UNPACK]);
 	push_payload(L, L, m);
 	if (lua_pcall(L, 2, LUA_MULTRET, 0) != LUA_OK) {
 		note_error(L, vm);
@@ -673,10 +674,13 @@ on_request(lua_State *L, struct vm *vm, const struct message *m) {
 			refuse(L, vm, m);
 		return;
 	}
+	const Table *class = hvalue(proto);
 	lua_pushview(L, hvalue(proto));
-	int class = lua_gettop(L);
-	if (lua_getkey(L, class, vm->key[KEY_DISPATCH]) == LUA_TNIL) {
-		lua_getfield(L, class, "name");
+	const TValue *handler = lua_viewkey(class, vm->key[KEY_DISPATCH]);
+	if (!isempty(handler)) {
+		lua_pushcopy(L, handler);
+	} else if (lua_getkey(L, -1, vm->key[KEY_DISPATCH]) == LUA_TNIL) {
+		lua_getfield(L, -2, "name");
 		refuse(L, vm, m);
 		return;
 	}
@@ -706,26 +710,25 @@ on_request(lua_State *L, struct vm *vm, const struct message *m) {
 	t->owes = m->session ? OWES_CALL : OWES_SEND;
 	t->handles = true;
 	if (vm->tracing)
-		tag_request(L, vm, t, class, m);
+		tag_request(L, vm, t, lua_gettop(L) - n - 1, m);
 	/* a coroutine that doesn't run has that much room */
 	if (3 + n > LUA_MINSTACK && !lua_checkstack(t->co, n + LUA_MINSTACK))
 		luaL_error(L, "too many values in a message");
-	lua_pushcopy(t->co, lua_viewat(L, class + 1));
+	lua_pushcopy(t->co, lua_viewat(L, -n - 1));
 	lua_pushinteger(t->co, m->session);
 	lua_pushinteger(t->co, m->source);
-	lua_xmove(L, t->co, n);
+	lua_movetop(L, t->co, n);
 	vm->unclaimed = false;
 	resume(L, vm, t, n + 2);
 }
 
 void
-dispatch_message(lua_State *L, struct vm *vm) {
-	struct message m = vm->msg;
+dispatch_message(lua_State *L, struct vm *vm, const struct message *m) {
 	int top = lua_gettop(L);
-	if (m.type == PTYPE_RESPONSE)
-		on_response(L, vm, &m);
+	if (m->type == PTYPE_RESPONSE)
+		on_response(L, vm, m);
 	else
-		on_request(L, vm, &m);
+		on_request(L, vm, m);
 	lua_dropto(L, top);
 	run_woken(L, vm);
 	run_forks(L, vm);

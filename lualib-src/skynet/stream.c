@@ -343,14 +343,15 @@ receive(lua_State *L, struct vm *vm, struct streams *S, struct stream *s, char *
 }
 
 bool
-stream_deliver(lua_State *L, struct vm *vm, const struct message *m, int class) {
+stream_deliver(lua_State *L, struct vm *vm, const struct message *m, const Table *class) {
 	struct streams *S = vm->streams;
 	struct skynet_socket_message *e = m->data;
 	if (S == NULL || m->index != 0 || vm->tracing || m->sz < sizeof(*e) ||
 	    e->type != SKYNET_SOCKET_TYPE_DATA || e->ud <= 0)
 		return false;
-	if (lua_keyfunction(L, class, vm->key[KEY_UNPACK]) != S->unpack ||
-	    lua_keyobject(L, class, vm->key[KEY_DISPATCH]) != S->dispatch ||
+	const TValue *unpack = lua_viewkey(class, vm->key[KEY_UNPACK]);
+	if (!ttislcf(unpack) || fvalue(unpack) != S->unpack ||
+	    lua_viewobject(lua_viewkey(class, vm->key[KEY_DISPATCH])) != S->dispatch ||
 	    lua_viewobject(lua_viewindex((Table *)S->events, e->type)) != S->on_data)
 		return false;
 	const TValue *v = lua_viewindex((Table *)S->pool, (lua_Unsigned)e->id);

@@ -135,6 +135,7 @@ struct message {
 
 struct vm_hooks; /* vmhooks.h */
 struct streams;
+struct Table; /* Lua's own */
 
 /* A request whose handler returned without an answer: its caller fails when the service ends. */
 struct forgotten {
@@ -161,7 +162,6 @@ struct vm {
 	struct answer answers;   /* list head */
 	struct streams *streams; /* stream.c; NULL: nobody uses skynet.socket */
 	struct vm_hooks *hooks;
-	struct message msg;
 	lua_State *cb; /* the thread callbacks run on */
 	bool forward;  /* the callback owns the messages it gets */
 	bool direct;   /* the callback is the stock dispatcher */
@@ -170,7 +170,7 @@ struct vm {
 	const void *key[KEY_COUNT]; /* for lua_getkey */
 	int key_ref[KEY_COUNT];     /* registry indices of these texts */
 	const void *suspend;        /* the text of REF_SUSPEND */
-	const void *proto;          /* the table of REF_PROTO, for lua_subtable */
+	const void *proto;          /* the table of REF_PROTO */
 	void *trash[TRASH_MAX];     /* blocks to be freed when the message is done */
 	int trashed;
 	int warm_for;   /* so many messages more what was noted in warm.c is good, */
@@ -232,16 +232,16 @@ int vm_newsession(struct vm *vm);
 
 /* ---- warm.c ---- */
 
-/* A message that found the service cold was handled: note what the next one will touch. */
-void warm_note(struct vm *vm);
+/* A message of this type that found the service cold was handled: note what the next one will touch. */
+void warm_note(struct vm *vm, int type);
 
 /* ---- dispatch.c ---- */
 
 /* Replace the error object on top of the stack by its text, whatever its __tostring does. */
 void error_text(lua_State *L);
 
-/* Handle vm->msg. Raises, at its end, what the coroutines it ran raised. */
-void dispatch_message(lua_State *L, struct vm *vm);
+/* Handle the message. Raises, at its end, what the coroutines it ran raised. */
+void dispatch_message(lua_State *L, struct vm *vm, const struct message *m);
 /* Queue: the call or select that waits for this session fails, soon. */
 void task_fail(struct vm *vm, int session);
 void send_error(struct vm *vm, uint32_t to, int session);
@@ -281,9 +281,10 @@ struct task *task_on_itself(lua_State *L, struct vm *vm, int index);
 
 /*
  * Data for a connection of skynet.socket, that nobody wants to see first? Then it's handled.
- * `class` is where the protocol's table is.
+ * `class` is the protocol's table.
  */
-bool stream_deliver(lua_State *L, struct vm *vm, const struct message *m, int class);
+bool stream_deliver(lua_State *L, struct vm *vm, const struct message *m,
+                    const struct Table *class);
 
 /* ---- basic.c ---- */
 

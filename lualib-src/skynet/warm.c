@@ -59,9 +59,9 @@ note_function(struct skynet_context *ctx, const LClosure *f) {
 }
 
 static void
-note_class(struct vm *vm) {
+note_class(struct vm *vm, int type) {
 	Table *proto = (Table *)vm->proto;
-	const TValue *v = luaH_getint(proto, vm->msg.type);
+	const TValue *v = luaH_getint(proto, type);
 	note(vm->ctx, proto);
 	note(vm->ctx, v);
 	if (!ttisanytable(v))
@@ -84,7 +84,7 @@ note_module(struct vm *vm) {
 }
 
 void
-warm_note(struct vm *vm) {
+warm_note(struct vm *vm, int type) {
 	if (vm->idle == NULL || --vm->warm_for > 0)
 		return;
 	vm->warm_gap = vm->warm_gap == 0 ? 1 : vm->warm_gap < RENEW ? vm->warm_gap * 2 : RENEW;
@@ -97,7 +97,7 @@ warm_note(struct vm *vm) {
 	note_all(vm->ctx, G(vm->cb), 2 * 64);
 	note_all(vm->ctx, vm->idle, sizeof(*vm->idle));
 	note_thread(vm->ctx, vm->idle->co);
-	if (vm->proto && vm->msg.type != PTYPE_RESPONSE)
-		note_class(vm);
+	if (vm->proto && type != PTYPE_RESPONSE)
+		note_class(vm, type);
 	note_module(vm);
 }
