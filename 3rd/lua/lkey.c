@@ -54,18 +54,6 @@ lua_keyfunction(lua_State *L, int idx, const void *key) {
 	return v && ttislcf(v) ? fvalue(v) : NULL;
 }
 
-/* lua_getkey and lua_tointeger; nothing is pushed. */
-LUA_API lua_Integer
-lua_keyinteger(lua_State *L, int idx, const void *key) {
-	const TValue *v = field(L, idx, key);
-	if (l_likely(v && ttisinteger(v)))
-		return ivalue(v);
-	lua_getfield(L, idx, getstr((TString *)key));
-	lua_Integer n = lua_tointeger(L, -1);
-	lua_pop(L, 1);
-	return n;
-}
-
 /*
  * lua_pushlstring of a text that may well have come before, as names in messages do. Looks first in
  * the state's cache of texts, which the collector keeps free of dead ones.

@@ -35,7 +35,12 @@ protocol(lua_State *L, struct vm *vm) {
 static int
 type_of(lua_State *L, struct vm *vm, const Table *class) {
 	const TValue *id = lua_viewkey(class, vm->key[KEY_ID]);
-	return (int)(ttisinteger(id) ? ivalue(id) : lua_keyinteger(L, ARG_PROTO, vm->key[KEY_ID]));
+	if (ttisinteger(id))
+		return (int)ivalue(id);
+	lua_getkey(L, ARG_PROTO, vm->key[KEY_ID]);
+	int type = (int)lua_tointeger(L, -1);
+	lua_pop(L, 1);
+	return type;
 }
 
 /* Pack the arguments from ARG_FIRST on by the protocol's packer. */

@@ -632,8 +632,8 @@ on_error(struct vm *vm, const struct message *m) {
 }
 
 /*
- * Push the request's values; its protocol's table is on top. Returns how many, or -1 when the payload
- * can't be understood; the error was noted then.
+ * Push the request's values; its protocol's table is on top. Returns how many, or -1 when the
+ * payload can't be understood; the error was noted then.
  */
 static int
 unpack(lua_State *L, struct vm *vm, const Table *class, const struct message *m) {

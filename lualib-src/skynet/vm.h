@@ -232,7 +232,8 @@ int vm_newsession(struct vm *vm);
 
 /* ---- warm.c ---- */
 
-/* A message of this type that found the service cold was handled: note what the next one will touch. */
+/* A message of this type that found the service cold was handled: note what the next one will
+ * touch. */
 void warm_note(struct vm *vm, int type);
 
 /* ---- dispatch.c ---- */

@@ -18,7 +18,7 @@ static const char script[] =
 	"local rest = ...\n"
 	"function deep(n, ...)\n"
 	"  local a, b <close> = n * 3, setmetatable({}, {__close = function() closed = closed + 1 "
-    "end})\n"
+	"end})\n"
 	"  if n == 0 then return rest(a, ...) + select('#', ...) end\n"
 	"  local function up() a = a + 1 return a end\n"
 	"  local r = deep(n - 1, n, ...)\n"
