@@ -27,7 +27,7 @@
 #include <string.h>
 
 #define UNREAD_MAX (128 * 1024) /* with more and no reader, the socket pauses */
-#define SPARE_MAX 32
+#define SPARE_MAX 4
 #define NO_LIMIT (-1)
 
 enum want { WANT_END, WANT_ANY, WANT_COUNT, WANT_LINE };
@@ -221,9 +221,6 @@ lnewindex(lua_State *L) {
 		break;
 	case OPENING:
 		s->opening = lua_toboolean(L, 3);
-		break;
-	case PAUSED:
-		s->paused = lua_toboolean(L, 3);
 		break;
 	case LIMIT:
 		set_limit(L, s);

@@ -307,7 +307,13 @@ end
 --- Stop reading from the network; the next blocking read goes on.
 ---@param id integer
 function socket.pause(id)
-	stream.pause(socket_pool[id])
+	local s = socket_pool[id]
+	if type(s) == "userdata" then
+		stream.pause(s)
+	elseif s and s.alive then
+		skynet.error(("Pause socket (%d)"):format(id))
+		driver.pause(id)
+	end
 end
 
 ---------------------------------------------------------------------------------------------
@@ -340,6 +346,8 @@ function socket.close(id)
 		closers[id] = closers[id] or {}
 		table.insert(closers[id], (running()))
 		wait()
+	else
+		release(s) -- who opens it learns that it's over
 	end
 	stream.clear(s)
 	if socket_pool[id] == s then

@@ -249,6 +249,17 @@ describe("a connection", function()
 		assert.is_true(socket.invalid(here))
 	end)
 
+	it("may be closed while it's opened, which who opens it learns", function()
+		local result = begin(socket.open, "127.0.0.1", port)
+		local id
+		for other, record in pairs(pool) do
+			id = record.opening and other or id
+		end
+		socket.close(id)
+		assert.same({ true, nil, "socket closed" }, { result() })
+		assert.is_true(socket.invalid(id))
+	end)
+
 	it("can be given up, which its reader learns", function()
 		local result = begin(socket.read, here)
 		socket.abandon(here)
