@@ -451,7 +451,7 @@ lfail(lua_State *L) {
 	return 0;
 }
 
-/* state() -> pending calls, queued?, cs since the peer was heard, next wire session */
+/* state() -> pending calls, queued?, cs since the peer was heard, next wire session, how many queued */
 static int
 lstate(lua_State *L) {
 	struct sender *s = check_sender(L);
@@ -459,7 +459,8 @@ lstate(lua_State *L) {
 	lua_pushboolean(L, s->first != NULL);
 	lua_pushinteger(L, (lua_Integer)(skynet_now() - s->heard));
 	lua_pushinteger(L, s->next);
-	return 4;
+	lua_pushinteger(L, s->queued);
+	return 5;
 }
 
 static void

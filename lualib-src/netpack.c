@@ -363,6 +363,20 @@ ltostring(lua_State *L) {
 	return 1;
 }
 
+/* unfinished(queue) -> how many sockets have sent a part of a frame and not yet the rest */
+static int
+lunfinished(lua_State *L) {
+	struct queue *q = luaL_testudata(L, 1, META);
+	luaL_argexpected(L, q || lua_isnoneornil(L, 1), 1, "netpack queue");
+	lua_Integer n = 0;
+	for (int i = 0; q && i < HASH; i++) {
+		for (struct partial *p = q->hash[i]; p; p = p->next)
+			n += !p->raw;
+	}
+	lua_pushinteger(L, n);
+	return 1;
+}
+
 /*
  * late(queue, centiseconds) -> fds
  * The sockets whose unfinished frame began that long ago; what they sent of it is thrown away.
@@ -393,7 +407,7 @@ int
 skynet_open_netpack(lua_State *L) {
 	static const luaL_Reg functions[] = {
 		{"pop", lpop},   {"pack", lpack}, {"clear", lclear}, {"tostring", ltostring},
-		{"late", llate}, {"raw", lraw},   {NULL, NULL},
+		{"late", llate}, {"unfinished", lunfinished}, {"raw", lraw},   {NULL, NULL},
 	};
 	static const char *const names[] = {"data",  "more",    "error", "open",
 	                                    "close", "warning", "init"};

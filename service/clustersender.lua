@@ -214,11 +214,21 @@ local function pending_calls()
 	return list
 end
 
+-- How near the limit is, for the debug command STAT.
+local function pending_stat()
+	local called, _, _, _, queued = sender:state()
+	return { pending = called + queued, max_pending = max_pending }
+end
+
 skynet.start(function()
 	local callback
 	sender, callback = cluster.sender(skynet.dispatch_message, want_link, broken, max_message, max_pending)
 	core.callback(callback)
-	require "skynet.debug".reg_waits(pending_calls)
+	local debug_protocol = require "skynet.debug"
+	debug_protocol.reg_waits(pending_calls)
+	if max_pending > 0 then
+		debug_protocol.reg_stat(pending_stat)
+	end
 	skynet.dispatch("lua", function(session, source, cmd, ...)
 		local f = assert(command[cmd])
 		f(session, source, ...)

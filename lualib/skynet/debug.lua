@@ -14,6 +14,7 @@ local M = {
 	--- Coroutine that waits for a critical section -> its lock, { owner = coroutine inside }.
 	locks = setmetatable({}, { __mode = "k" }),
 	waits = {}, -- by reg_waits
+	stats = {}, -- by reg_stat
 }
 
 --- Add a debug command.
@@ -27,6 +28,12 @@ end
 ---@param fn fun(): table[]  records; must not block
 function M.reg_waits(fn)
 	table.insert(M.waits, fn)
+end
+
+--- Have STAT show more of this service: limits that were set, and how near they are.
+---@param fn fun(): table<string, integer>  must not block
+function M.reg_stat(fn)
+	table.insert(M.stats, fn)
 end
 
 local info_func
@@ -64,6 +71,11 @@ function command.STAT()
 	local limit = skynet.stat "mqlimit"
 	if limit > 0 then
 		stat.mqlimit, stat.turned = limit, skynet.stat "turned"
+	end
+	for _, more in ipairs(M.stats) do
+		for name, value in pairs(more()) do
+			stat[name] = value
+		end
 	end
 	skynet.retpack(stat)
 end

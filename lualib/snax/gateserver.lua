@@ -83,6 +83,11 @@ local function listen(conf)
 	end
 	conf.address, conf.port = listener.ip, listener.port
 	driver.start(listener.fd)
+	if frame_time and listener.frame_time == nil then
+		require "skynet.debug".reg_stat(function()
+			return { half = netpack.unfinished(frames), frame_time = listener.frame_time }
+		end)
+	end
 	listener.frame_time = frame_time
 	if frame_time and not watching then
 		watching = true
