@@ -65,7 +65,8 @@ write_socket(FILE *f, const struct skynet_socket_message *m, size_t sz) {
 
 void
 skynet_log_output(FILE *f, uint32_t source, int type, int session, void *buffer, size_t sz) {
-	if (type == PTYPE_SOCKET && sz >= sizeof(struct skynet_socket_message)) {
+	/* source 0: it's an event, and its pointer is one */
+	if (type == PTYPE_SOCKET && source == 0 && sz >= sizeof(struct skynet_socket_message)) {
 		write_socket(f, buffer, sz);
 	} else {
 		fprintf(f, ":%08x %d %d %u ", source, type, session, (uint32_t)skynet_now());

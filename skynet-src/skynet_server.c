@@ -67,7 +67,8 @@ message_free(struct skynet_message *msg) {
 	void (*fn)(const void *, size_t) = type < DROP_TYPES ? atomic_load(&N.on_drop[type]) : NULL;
 	if (fn && msg->data)
 		fn(msg->data, msg->sz & MESSAGE_TYPE_MASK);
-	if (type == PTYPE_SOCKET && msg->data) {
+	/* an event holds a block; what a service has sent as one may hold anything */
+	if (type == PTYPE_SOCKET && msg->source == 0 && msg->data) {
 		struct skynet_socket_message *m = msg->data;
 		if ((msg->sz & MESSAGE_TYPE_MASK) >= sizeof(*m))
 			account_free(m->buffer);
@@ -324,7 +325,7 @@ dispatch(struct skynet_context *ctx, struct skynet_message *msg) {
 	atomic_store_explicit(&ctx->messages,
 	                      atomic_load_explicit(&ctx->messages, memory_order_relaxed) + 1,
 	                      memory_order_relaxed);
-	if (type == PTYPE_SOCKET)
+	if (type == PTYPE_SOCKET && msg->source == 0)
 		account_received(msg->data, sz);
 	else if (type == PTYPE_TEXT)
 		log_queue_taken(ctx->handle, sz);

@@ -343,7 +343,8 @@ bool
 stream_deliver(lua_State *L, struct vm *vm, const struct message *m, const Table *class) {
 	struct streams *S = vm->streams;
 	struct skynet_socket_message *e = m->data;
-	if (S == NULL || m->index != 0 || vm->tracing || m->sz < sizeof(*e) ||
+	/* what a service has sent (its source isn't 0) is looked at more closely, the long way */
+	if (S == NULL || m->index != 0 || m->source != 0 || vm->tracing || m->sz < sizeof(*e) ||
 	    e->type != SKYNET_SOCKET_TYPE_DATA || e->ud <= 0)
 		return false;
 	const TValue *unpack = lua_viewkey(class, vm->key[KEY_UNPACK]);

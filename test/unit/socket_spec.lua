@@ -3,6 +3,7 @@
 local skynet = require "skynet"
 local socket = require "skynet.socket"
 local sc = require "skynet.coroutine"
+require "skynet.manager"
 
 local function eventually(f)
 	local deadline = skynet.now() + 6000
@@ -324,6 +325,21 @@ describe("a connection", function()
 		end)
 		skynet.killthread(co)
 		assert.is_truthy(closed)
+	end)
+
+	it("survives a message that only looks as if it came from it", function()
+		for _, address in ipairs { 0, 1, 65535 } do
+			skynet.rawsend(skynet.self(), "socket", string.pack("<i4i4i4xxxxI8", 1, here, 5, address))
+		end
+		skynet.rawsend(skynet.self(), "socket", string.pack("<i4i4i4xxxxI8", 1, here, -5, 1 << 20))
+		local gone = skynet.newservice "echo"
+		for _ = 1, 1000 do -- some are dropped unread
+			skynet.rawsend(gone, "socket", string.pack("<i4i4i4xxxxI8", 1, here, 5, 1))
+		end
+		skynet.kill(gone)
+		local result = begin(socket.read, here, 4)
+		socket.write(there, "true")
+		assert.same({ true, "true" }, { result() })
 	end)
 
 	it("refuses what isn't a number of bytes", function()
