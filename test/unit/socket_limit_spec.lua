@@ -1,6 +1,7 @@
 -- Peers that never read: a socket's send limit, and what becomes of a closed socket's rest.
 -- config: socket_linger = 1
 
+local eventually = require "eventually"
 local driver = require "skynet.socketdriver"
 local skynet = require "skynet"
 local socket = require "skynet.socket"
@@ -25,18 +26,6 @@ local function info(id)
 			return s
 		end
 	end
-end
-
-local function eventually(f)
-	local deadline = skynet.now() + 6000
-	repeat
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(1)
-	until skynet.now() > deadline
-	error "this never came true"
 end
 
 describe("a peer that never reads", function()

@@ -1,22 +1,11 @@
 -- What STAT shows of limits that were set: how near they are.
 -- config: cluster_max_pending = 5
 
+local eventually = require "eventually"
 local cluster = require "skynet.cluster"
 local skynet = require "skynet"
 local socket = require "skynet.socket"
 require "skynet.manager"
-
-local function eventually(f)
-	local deadline = skynet.now() + 6000
-	repeat
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(1)
-	until skynet.now() > deadline
-	error "this never came true"
-end
 
 local function stat(address)
 	return skynet.call(address, "debug", "STAT")

@@ -1,0 +1,17 @@
+--- Wait until f() is true, a minute at most, and return what it gave.
+local skynet = require "skynet"
+
+---@generic T
+---@param f fun(): T|nil|false
+---@return T
+return function(f)
+	local deadline = skynet.now() + 6000
+	repeat
+		local v = f()
+		if v then
+			return v
+		end
+		skynet.sleep(1)
+	until skynet.now() > deadline
+	error("this never came true", 2)
+end
