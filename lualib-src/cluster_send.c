@@ -451,7 +451,8 @@ lfail(lua_State *L) {
 	return 0;
 }
 
-/* state() -> pending calls, queued?, cs since the peer was heard, next wire session, how many queued */
+/* state() -> pending calls, queued?, cs since the peer was heard, next wire session, how many
+ * queued */
 static int
 lstate(lua_State *L) {
 	struct sender *s = check_sender(L);

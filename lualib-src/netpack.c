@@ -406,8 +406,9 @@ llate(lua_State *L) {
 int
 skynet_open_netpack(lua_State *L) {
 	static const luaL_Reg functions[] = {
-		{"pop", lpop},   {"pack", lpack}, {"clear", lclear}, {"tostring", ltostring},
-		{"late", llate}, {"unfinished", lunfinished}, {"raw", lraw},   {NULL, NULL},
+		{"pop", lpop},           {"pack", lpack}, {"clear", lclear},
+		{"tostring", ltostring}, {"late", llate}, {"unfinished", lunfinished},
+		{"raw", lraw},           {NULL, NULL},
 	};
 	static const char *const names[] = {"data",  "more",    "error", "open",
 	                                    "close", "warning", "init"};

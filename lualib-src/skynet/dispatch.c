@@ -424,20 +424,27 @@ run_handler(lua_State *L, struct vm *vm, int session, int nargs) {
 		note_error(L, vm);
 }
 
+static struct waiter *
+sleeping(struct vm *vm, int session) {
+	struct waiter *w = waiters_find(&vm->waiters, session);
+	if (w && w->kind != WAIT_SLEEP && w->kind != WAIT_TOKEN && w->kind != WAIT_SOCKET)
+		return NULL;
+	return w;
+}
+
 /* Who sleeps on the token on top of the stack, if somebody still does; the token is free then. */
 static struct waiter *
 sleeper(lua_State *L, struct vm *vm) {
 	struct task *t = task_on_itself(L, vm, -1);
-	int session = t ? t->waiting : 0;
+	if (t)
+		return sleeping(vm, t->waiting);
 	int top = lua_gettop(L);
 	vm_push(L, vm, REF_TOKENS);
 	lua_pushvalue(L, top);
-	if (t == NULL && lua_rawget(L, -2) == LUA_TNUMBER)
-		session = (int)lua_tointeger(L, -1);
-	struct waiter *w = waiters_find(&vm->waiters, session);
-	if (w && w->kind != WAIT_SLEEP && w->kind != WAIT_TOKEN && w->kind != WAIT_SOCKET)
-		w = NULL;
-	if (w && t == NULL) {
+	struct waiter *w = NULL;
+	if (lua_rawget(L, -2) == LUA_TNUMBER)
+		w = sleeping(vm, (int)lua_tointeger(L, -1));
+	if (w) {
 		lua_pushvalue(L, top);
 		lua_pushnil(L);
 		lua_rawset(L, top + 1);
@@ -632,8 +639,8 @@ on_error(struct vm *vm, const struct message *m) {
 }
 
 /*
- * Push the request's values; its protocol's table is on top. Returns how many, or -1 when the
- * payload can't be understood; the error was noted then.
+ * Push the request's values; its protocol's table and handler are on top. Returns how many, or -1
+ * when the payload can't be understood; the error was noted then.
  */
 static int
 unpack(lua_State *L, struct vm *vm, const Table *class, const struct message *m) {
