@@ -261,7 +261,7 @@ test:
 
 # Test programs and modules are built where the variant's objects are, and put beside their sources.
 TEST_SO := $(patsubst %.c,%.so,$(wildcard test/cservice/*.c test/lib/*.c))
-C_TESTS := $(patsubst test/c/%.c,%,$(wildcard test/c/*_test.c)) lua_share_hard_test lua_rest_hard_test
+C_TESTS := $(patsubst test/c/%.c,%,$(wildcard test/c/*_test.c)) lua_share_hard_test lua_rest_hard_test lua_key_hard_test
 .PHONY: test-modules
 test-modules: $(TEST_SO:%=$(OUT)/%) $(C_TESTS:%=$(OUT)/test/c/bin/%)
 	@mkdir -p test/c/bin; for f in $(TEST_SO) $(C_TESTS:%=test/c/bin/%); do \

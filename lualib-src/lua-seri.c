@@ -605,7 +605,7 @@ push_value(lua_State *L, struct reader *r, int depth) {
 	case T_SHORT_STRING:
 		if ((p = take(r, (size_t)cookie)) == NULL)
 			return BAD(r);
-		lua_pushlstring(L, p, (size_t)cookie);
+		lua_pushword(L, p, (size_t)cookie);
 		return true;
 	case T_LONG_STRING:
 		if ((p = read_long(r, cookie, &n)) == NULL)

@@ -1,5 +1,6 @@
 /*
- * A way into tables for C code that handles every message: a field by a key that was interned once.
+ * Shorter ways for C code that handles every message: a field by a key that was interned once, and a
+ * text that was interned lately.
  */
 #define lkey_c
 #define LUA_CORE
@@ -10,7 +11,10 @@
 #include "lgc.h"
 #include "lobject.h"
 #include "lstate.h"
+#include "lstring.h"
 #include "ltable.h"
+
+#include <string.h>
 
 /* The value at a stack index; pseudo-indices aren't for these functions. */
 static const TValue *
@@ -48,4 +52,28 @@ LUA_API lua_CFunction
 lua_keyfunction(lua_State *L, int idx, const void *key) {
 	const TValue *v = field(L, idx, key);
 	return v && ttislcf(v) ? fvalue(v) : NULL;
+}
+
+/*
+ * lua_pushlstring of a text that may well have come before, as names in messages do. Looks first in
+ * the state's cache of texts, which the collector keeps free of dead ones. The cache belongs to
+ * lua_pushstring, which compares up to the first zero: a text that holds one may not get in.
+ */
+LUA_API void
+lua_pushword(lua_State *L, const char *s, size_t len) {
+	if (len == 0 || len > LUAI_MAXSHORTLEN) {
+		lua_pushlstring(L, s, len);
+		return;
+	}
+	unsigned at = (unsigned)len * 11 + (lu_byte)s[0] + (lu_byte)s[len - 1] * 5 + (lu_byte)s[len / 2] * 3;
+	TString **known = &G(L)->strcache[at % STRCACHE_N][STRCACHE_M - 1];
+	TString *ts = *known;
+	if (ts->tt == LUA_VSHRSTR && ts->shrlen == len && memcmp(getshrstr(ts), s, len) == 0) {
+		setsvalue2s(L, L->top.p, ts);
+		api_incr_top(L);
+	} else {
+		lua_pushlstring(L, s, len);
+		if (memchr(s, 0, len) == NULL)
+			*known = tsvalue(s2v(L->top.p - 1));
+	}
 }
