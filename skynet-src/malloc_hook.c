@@ -17,7 +17,15 @@
 #include <jemalloc/jemalloc.h>
 
 /* threads keep freed blocks of up to 128 KB at hand: reads, cluster parts, larger messages */
-const char *malloc_conf = "lg_tcache_max:17";
+const char *malloc_conf = "lg_tcache_max:17,max_background_threads:1";
+
+void
+malloc_return_unused(void) {
+	bool on = true;
+	int err = mallctl("background_thread", NULL, NULL, &on, sizeof(on));
+	if (err != 0)
+		fprintf(stderr, "Memory of idle threads stays with them: %s\n", strerror(err));
+}
 
 static size_t
 read_stat(const char *name) {
@@ -102,6 +110,10 @@ mallctl_cmd(const char *name) {
 }
 
 #else
+
+void
+malloc_return_unused(void) {
+}
 
 size_t
 malloc_used_memory(void) {

@@ -12,6 +12,12 @@
 extern "C" {
 #endif
 
+/*
+ * Have freed memory returned to the system, some seconds later, by a thread of the allocator's own:
+ * by itself it does so only in passing, when a thread goes on allocating, and after a crowd has left
+ * an idle node that would be never. Once, after the last fork.
+ */
+void malloc_return_unused(void);
 /* Bytes in use, and number of blocks, in the whole process; 0 without jemalloc. */
 size_t malloc_used_memory(void);
 size_t malloc_memory_block(void);

@@ -10,6 +10,7 @@
 #include "clock.h"
 #include "config.h"
 #include "log_queue.h"
+#include "malloc_hook.h"
 #include "scheduler.h"
 #include "service.h"
 #include "skynet_daemon.h"
@@ -228,6 +229,7 @@ skynet_start(struct skynet_config *c) {
 	handle_signals();
 	if (c->daemon && daemon_init(c->daemon) != 0)
 		exit(1);
+	malloc_return_unused();
 	skynet_harbor_init(c->harbor);
 	skynet_handle_init(c->harbor, c->thread);
 	skynet_module_init(c->module_path);

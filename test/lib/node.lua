@@ -118,6 +118,13 @@ function node:signal(n)
 	return kit.kill(self.pid, n)
 end
 
+--- Resident kilobytes: now, and the most there ever were.
+function node:resident()
+	local f <close> = assert(io.open(("/proc/%d/status"):format(self.pid)))
+	local status = f:read "a"
+	return tonumber(status:match "VmRSS:%s+(%d+)"), tonumber(status:match "VmHWM:%s+(%d+)")
+end
+
 -- Does every thread of the process stand still?
 local function stopped(pid)
 	local list <close> = assert(io.popen(("cat /proc/%d/task/*/stat"):format(pid)))

@@ -4,12 +4,6 @@ local framed = require "framed"
 local kit = require "testkit"
 local node = require "node"
 
--- Resident kilobytes of a process.
-local function resident(pid)
-	local status = io.open("/proc/" .. pid .. "/status"):read "a"
-	return tonumber(status:match "VmRSS:%s+(%d+)")
-end
-
 local function start(...)
 	local n = node.start { start = table.concat({ ... }, " "), thread = 2 }
 	n.port = tonumber((n:expect "listening at.- port (%d+)"))
@@ -99,7 +93,7 @@ local function common(start_gate, width, warning)
 		local n = start_gate(1100)
 		local first = open(n)
 		first:ask "warm"
-		local before = resident(n.pid)
+		local before = n:resident()
 		local all = {}
 		for i = 1, 1000 do
 			all[i] = open(n)
@@ -113,7 +107,7 @@ local function common(start_gate, width, warning)
 		local last = open(n)
 		assert.equal("last", last:ask "last")
 		assert.equal("first", first:ask "first")
-		local growth = resident(n.pid) - before
+		local growth = n:resident() - before
 		assert.is_true(growth < 40000, "1,000 half frames took " .. growth .. " KB")
 		for i = 1, 1000 do
 			all[i]:close()

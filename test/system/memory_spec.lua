@@ -1,8 +1,8 @@
--- A process that gets no more memory from its system.
+-- A process that gets no more memory from its system, and one that gives it back.
 
 local node = require "node"
 
--- address sanitizers need more address space than there is memory
+-- address sanitizers need more address space than there is memory, and keep what was freed
 local test = os.getenv "SAN" and pending or it
 
 local function start(what)
@@ -21,5 +21,17 @@ describe("without memory", function()
 		local n = start "node"
 		n:expect "xmalloc: Out of memory trying to allocate %d+ bytes\n"
 		assert.is_true(n:exit_code() ~= 0)
+	end)
+end)
+
+describe("memory that was freed", function()
+	test("returns to the system, also when nothing happens any more", function()
+		local n = node.start { start = "leaving", thread = 4 }
+		n:expect "all have left\n"
+		node.eventually(function()
+			local now, most = n:resident()
+			return now < most / 3
+		end)
+		n:kill()
 	end)
 end)

@@ -172,8 +172,7 @@ describe("snax.msgserver", function()
 		for i = 101, 130 do
 			ask(d, i, "big 60000")
 		end
-		local status = io.open("/proc/" .. n.pid .. "/status"):read "a"
-		assert.is_true(tonumber(status:match "VmRSS:%s+(%d+)") < 300000)
+		assert.is_true(n:resident() < 300000)
 	end)
 
 	it("doesn't take a new connection for gone when the old one closes", function()
