@@ -1,4 +1,5 @@
---- How long a message to a sleeping service waits while its sender stays busy.
+--- How long a message to a sleeping service waits while its sender stays busy; and, beside it, what the
+--- system takes to hand over between two threads in the same way.
 -- workers: 2
 local skynet = require "skynet"
 local bench = require "bench"
@@ -33,4 +34,12 @@ bench.main(function()
 		busy(4000)
 	end
 	bench.spread("wake-up of an idle worker", skynet.call(peer, "lua"), "us")
+
+	local bare = {}
+	local pipe = assert(io.popen(skynet.getenv "bench_dir" .. "/lib/handoff " .. bench.scale(500)))
+	for line in pipe:lines() do
+		bare[#bare + 1] = tonumber(line)
+	end
+	assert(pipe:close())
+	bench.spread("wake-up of a bare thread", bare, "us")
 end)
