@@ -542,7 +542,7 @@ push_table(lua_State *L, struct reader *r, int cookie, int depth) {
 	for (size_t i = 1; i <= n; i++) {
 		if (!push_value(L, r, depth))
 			return false;
-		lua_rawseti(L, -2, (lua_Integer)i);
+		lua_addelement(L, -2, i);
 	}
 	for (;;) {
 		if (!push_value(L, r, depth))
@@ -553,10 +553,10 @@ push_table(lua_State *L, struct reader *r, int cookie, int depth) {
 		}
 		if (!push_value(L, r, depth))
 			return false;
-		lua_Number key = lua_type(L, -2) == LUA_TNUMBER ? lua_tonumber(L, -2) : 0;
-		if (key != key)
+		const TValue *key = lua_viewat(L, -2);
+		if (ttisfloat(key) && fltvalue(key) != fltvalue(key))
 			return BAD(r); /* NaN as a key */
-		lua_rawset(L, -3);
+		lua_addpair(L, -3);
 	}
 }
 

@@ -1,6 +1,6 @@
 /*
- * Shorter ways for C code that handles every message: a field by a key that was interned once, and a
- * text that was interned lately.
+ * Shorter ways for C code that handles every message: a field by a key that was interned once, a
+ * text that was interned lately, and filling a table that is new.
  */
 #define lkey_c
 #define LUA_CORE
@@ -55,9 +55,9 @@ lua_keyfunction(lua_State *L, int idx, const void *key) {
 }
 
 /*
- * lua_pushlstring of a text that may well have come before, as names in messages do. Looks first in
- * the state's cache of texts, which the collector keeps free of dead ones. The cache belongs to
- * lua_pushstring, which compares up to the first zero: a text that holds one may not get in.
+ * lua_pushlstring of a text that may well have come before, as names in messages do. Looks first
+ * in the state's cache of texts, which the collector keeps free of dead ones. The cache belongs
+ * to lua_pushstring, which compares up to the first zero: a text that holds one may not get in.
  */
 LUA_API void
 lua_pushword(lua_State *L, const char *s, size_t len) {
@@ -65,7 +65,8 @@ lua_pushword(lua_State *L, const char *s, size_t len) {
 		lua_pushlstring(L, s, len);
 		return;
 	}
-	unsigned at = (unsigned)len * 11 + (lu_byte)s[0] + (lu_byte)s[len - 1] * 5 + (lu_byte)s[len / 2] * 3;
+	unsigned at =
+		(unsigned)len * 11 + (lu_byte)s[0] + (lu_byte)s[len - 1] * 5 + (lu_byte)s[len / 2] * 3;
 	TString **known = &G(L)->strcache[at % STRCACHE_N][STRCACHE_M - 1];
 	TString *ts = *known;
 	if (ts->tt == LUA_VSHRSTR && ts->shrlen == len && memcmp(getshrstr(ts), s, len) == 0) {
@@ -75,5 +76,42 @@ lua_pushword(lua_State *L, const char *s, size_t len) {
 		lua_pushlstring(L, s, len);
 		if (memchr(s, 0, len) == NULL)
 			*known = tsvalue(s2v(L->top.p - 1));
+	}
+}
+
+/* lua_rawset, of a key that the table, not a shared one, hardly has yet. */
+LUA_API void
+lua_addpair(lua_State *L, int idx) {
+	Table *t = hvalue(slot(L, idx));
+	const TValue *key = s2v(L->top.p - 2), *value = s2v(L->top.p - 1);
+	api_check(L, ttistable(slot(L, idx)), "table expected");
+	if (ttisshrstring(key) && !isdummy(t)) {
+		/* a key is in its main position, or another one is */
+		Node *n = gnode(t, lmod(tsvalue(key)->hash, sizenode(t)));
+		if (keyisnil(n) && !ttisnil(value)) {
+			setnodekey(L, n, key);
+			setobj2t(L, gval(n), value);
+			invalidateTMcache(t);
+			luaC_barrierback(L, obj2gco(t), key);
+			luaC_barrierback(L, obj2gco(t), value);
+			L->top.p -= 2;
+			return;
+		}
+	}
+	lua_rawset(L, idx);
+}
+
+/* lua_rawseti, of an element for which the table, not a shared one, was created with room. */
+LUA_API void
+lua_addelement(lua_State *L, int idx, lua_Unsigned i) {
+	Table *t = hvalue(slot(L, idx));
+	const TValue *value = s2v(L->top.p - 1);
+	api_check(L, ttistable(slot(L, idx)), "table expected");
+	if (i - 1 < t->alimit) {
+		setobj2t(L, &t->array[i - 1], value);
+		luaC_barrierback(L, obj2gco(t), value);
+		L->top.p--;
+	} else {
+		lua_rawseti(L, idx, (lua_Integer)i);
 	}
 }

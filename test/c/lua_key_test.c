@@ -77,6 +77,94 @@ test_zeros(lua_State *L) {
 	ok(len == 0, "a word that begins with a zero isn't the empty string");
 }
 
+/* Push a key, as messages have them: mostly short strings, few different ones. */
+static void
+push_key(lua_State *L, uint64_t *seed) {
+	char text[64];
+	uint64_t kind = tap_random(seed) % 8;
+	if (kind == 0)
+		lua_pushinteger(L, (lua_Integer)(tap_random(seed) % 20));
+	else if (kind == 1)
+		lua_pushnumber(L, (double)(tap_random(seed) % 20) / 2);
+	else if (kind == 2)
+		lua_pushboolean(L, tap_random(seed) % 2);
+	else
+		lua_pushlstring(L, text, random_text(text, seed));
+}
+
+/* Into the tables at 1 and 2, the same in both ways. */
+static void
+add_both(lua_State *L, uint64_t *seed) {
+	push_key(L, seed);
+	if (tap_random(seed) % 10 == 0)
+		lua_pushnil(L);
+	else if (tap_random(seed) % 2)
+		lua_newtable(L);
+	else
+		push_key(L, seed);
+	lua_pushvalue(L, -2);
+	lua_pushvalue(L, -2);
+	lua_addpair(L, 1);
+	lua_rawset(L, 2);
+}
+
+/* Does the table at `a` have all that the one at `b` has? */
+static bool
+has_all(lua_State *L, int a, int b) {
+	for (lua_pushnil(L); lua_next(L, b); lua_pop(L, 1)) {
+		lua_pushvalue(L, -2);
+		lua_rawget(L, a);
+		bool same = lua_rawequal(L, -1, -2);
+		lua_pop(L, 1);
+		if (!same)
+			return false;
+	}
+	return true;
+}
+
+static void
+test_tables(lua_State *L, int mode, uint64_t *seed) {
+	bool same = true;
+	lua_gc(L, mode, 0, 0);
+	for (int i = 0; same && i < ROUNDS / 100; i++) {
+		int elements = (int)(tap_random(seed) % 8), pairs = (int)(tap_random(seed) % 40);
+		int room = (int)(tap_random(seed) % 20);
+		lua_createtable(L, elements, room);
+		lua_createtable(L, elements, room);
+		for (int n = 1; n <= elements + 2; n++) {
+			lua_newtable(L);
+			lua_pushvalue(L, -1);
+			lua_addelement(L, 1, (lua_Unsigned)n);
+			lua_rawseti(L, 2, n);
+		}
+		for (int n = 0; n < pairs; n++) {
+			add_both(L, seed);
+			if (tap_random(seed) % 10 == 0)
+				lua_gc(L, LUA_GCSTEP, 0);
+		}
+		same = lua_gettop(L) == 2 && has_all(L, 1, 2) && has_all(L, 2, 1);
+		lua_settop(L, 0);
+	}
+	ok(same,
+	   mode == LUA_GCGEN ? "tables, generational collection" : "tables, incremental collection");
+}
+
+/* A metamethod that comes late is one. */
+static void
+test_metatable(lua_State *L) {
+	lua_newtable(L);
+	lua_createtable(L, 0, 1);
+	lua_pushvalue(L, 2);
+	lua_setmetatable(L, 1);
+	(void)lua_getfield(L, 1, "nothing"); /* remembers that there's no __index */
+	lua_pop(L, 1);
+	lua_pushliteral(L, "__index");
+	lua_pushvalue(L, 2);
+	lua_addpair(L, 2);
+	ok(lua_getfield(L, 1, "__index") == LUA_TTABLE, "a metamethod that is added counts");
+	lua_settop(L, 0);
+}
+
 static int
 two(lua_State *L) {
 	lua_pushinteger(L, 2);
@@ -111,8 +199,11 @@ main(void) {
 	luaL_openlibs(L);
 	test_keys(L);
 	test_zeros(L);
+	test_metatable(L);
 	test_words(L, LUA_GCGEN, &seed);
+	test_tables(L, LUA_GCGEN, &seed);
 	test_words(L, LUA_GCINC, &seed);
+	test_tables(L, LUA_GCINC, &seed);
 	lua_close(L);
 	return done();
 }
