@@ -1,22 +1,13 @@
 -- Large numbers: what they hold is given back, and nobody is forgotten. (With the sanitizers' own
 -- allocator memory isn't counted: all totals are 0.)
 
+local eventually = require "eventually"
 local ledger = require "ledger"
 local memory = require "skynet.memory"
 local parallel = require "parallel"
 local skynet = require "skynet"
 local socket = require "skynet.socket"
 require "skynet.manager"
-
-local function eventually(what, condition)
-	for _ = 1, 6000 do
-		if condition() then
-			return
-		end
-		skynet.sleep(1)
-	end
-	error(what)
-end
 
 describe("a crowd", function()
 	it("of a million messages in one mailbox leaves no memory behind", function()
@@ -25,9 +16,9 @@ describe("a crowd", function()
 		ledger.set(200, 0)
 		ledger.set(201, 0)
 		skynet.send(service, "lua", "hold")
-		eventually("it isn't held", function()
+		eventually(function()
 			return ledger.get(200) == 1
-		end)
+		end, "it isn't held")
 		local text = ("x"):rep(64)
 		local before = memory.total()
 		for _ = 1, MANY do
@@ -37,10 +28,10 @@ describe("a crowd", function()
 		ledger.set(201, 1)
 		assert.is_true(full == 0 or full - before > MANY * 64, "a million messages took next to nothing")
 		assert.equal(MANY, (skynet.call(service, "lua", "get")))
-		eventually("the memory doesn't return", function()
+		eventually(function()
 			collectgarbage()
 			return memory.total() - before <= (full - before) // 20
-		end)
+		end, "the memory doesn't return")
 		skynet.kill(service)
 	end)
 
@@ -56,9 +47,9 @@ describe("a crowd", function()
 		end
 		local before = kilobytes()
 		assert.equal(100000, select("#", skynet.call(service, "lua", "echo", table.unpack(values))))
-		eventually("the stack stays", function()
+		eventually(function()
 			return kilobytes() - before < 100
-		end)
+		end, "the stack stays")
 		skynet.kill(service)
 	end)
 
@@ -79,10 +70,10 @@ describe("a crowd", function()
 			skynet.kill(all[i])
 		end
 		all = nil
-		eventually("the memory doesn't return", function()
+		eventually(function()
 			collectgarbage()
 			return memory.total() - before <= (full - before) // 20
-		end)
+		end, "the memory doesn't return")
 	end)
 
 	it("of 5,000 busy connections gets every byte, and leaves no socket behind", function()
@@ -114,8 +105,8 @@ describe("a crowd", function()
 			socket.close(clients[i])
 		end)
 		socket.close(listener)
-		eventually("sockets are left", function()
+		eventually(function()
 			return #socket.netstat() == sockets
-		end)
+		end, "sockets are left")
 	end)
 end)

@@ -1,5 +1,6 @@
 -- Datasheets: the document format, what readers see, hostile documents, owners that end.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local builder = require "skynet.datasheet.builder"
 local core = require "skynet.datasheet.core"
@@ -12,17 +13,6 @@ local function fails(text, f, ...)
 	local ok, err = pcall(f, ...)
 	assert.is_false(ok)
 	assert.equal(text, tostring(err):sub(-#text))
-end
-
-local function eventually(f)
-	for _ = 1, 3000 do
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
 end
 
 local function bytes(hex)

@@ -1,18 +1,9 @@
 -- Killing coroutines in every state they can be in, and what they held.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local queue = require "skynet.queue"
 require "skynet.manager"
-
-local function eventually(f)
-	for _ = 1, 3000 do
-		if f() then
-			return true
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
-end
 
 -- A coroutine that runs f, blocked in it.
 local function blocked(f, ...)

@@ -1,5 +1,6 @@
 -- The MongoDB driver against a server of the spec's own, which checks every byte of the wire.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local bson = require "bson"
 local crypt = require "skynet.crypt"
@@ -18,16 +19,6 @@ local function raises(text, f, ...)
 		error("no error was raised", 2)
 	end
 	assert.truthy(tostring(err):find(text, 1, true), ("%q isn't in %q"):format(text, tostring(err)))
-end
-
-local function eventually(f)
-	for _ = 1, 2000 do
-		if f() then
-			return
-		end
-		skynet.sleep(1)
-	end
-	error("this never came true", 2)
 end
 
 local server, client, db, coll

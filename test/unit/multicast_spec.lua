@@ -1,5 +1,6 @@
 -- Multicast: channels, subscribers that die, packages that must not leak, other nodes.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local core = require "skynet.multicast.core"
 local datacenter = require "skynet.datacenter"
@@ -10,17 +11,6 @@ local function fails(text, f, ...)
 	local ok, err = pcall(f, ...)
 	assert.is_false(ok)
 	assert.equal(text, tostring(err):sub(-#text))
-end
-
-local function eventually(f)
-	for _ = 1, 3000 do
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
 end
 
 local function no_packages()

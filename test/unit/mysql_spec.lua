@@ -1,5 +1,6 @@
 -- The mysql driver against a real MariaDB server.
 
+local eventually = require "eventually"
 local mysql = require "skynet.db.mysql"
 local servers = require "servers"
 local skynet = require "skynet"
@@ -14,16 +15,6 @@ local function connect(options)
 		all[k] = v
 	end
 	return mysql.connect(all)
-end
-
-local function eventually(f)
-	for _ = 1, 3000 do
-		if f() then
-			return
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
 end
 
 -- What a query gave, which must not be an error.

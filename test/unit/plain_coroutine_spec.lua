@@ -1,19 +1,9 @@
 -- Blocking calls inside coroutines of the plain library: not what they're made for, but code in
 -- the field does it, and gets its answers.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 require "skynet.manager"
-
-local function eventually(f)
-	for _ = 1, 3000 do
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
-end
 
 describe("a plain coroutine that blocks", function()
 	it("goes on with its answer, whatever its maker does meanwhile", function()

@@ -2,21 +2,11 @@
 
 local cluster = require "skynet.db.redis.cluster"
 local crc16 = require "skynet.db.redis.crc16"
+local eventually = require "eventually"
 local keys = require "skynet.db.redis.keys"
 local redis = require "skynet.db.redis"
 local servers = require "servers"
 local skynet = require "skynet"
-
-local function eventually(f)
-	for _ = 1, 3000 do
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(2)
-	end
-	error "this never came true"
-end
 
 describe("slots of keys", function()
 	it("are the CRC-16 of the key or its tag", function()

@@ -1,21 +1,12 @@
 -- The redis driver against a real server, and against a peer that breaks the protocol.
 
+local eventually = require "eventually"
 local kit = require "testkit"
 local redis = require "skynet.db.redis"
 local servers = require "servers"
 local skynet = require "skynet"
 local socket = require "skynet.socket"
 local socketchannel = require "skynet.socketchannel"
-
-local function eventually(f)
-	for _ = 1, 3000 do
-		if f() then
-			return
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
-end
 
 -- A peer that answers each connection by serve(id); returns its port.
 local listeners = {}

@@ -1,5 +1,6 @@
 -- The replaced require in coroutines: modules that block, hooks, circles, searchers.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local hooks = require "skynet.require"
 
@@ -20,17 +21,6 @@ local function fails(text, f, ...)
 	local ok, err = pcall(f, ...)
 	assert.is_false(ok)
 	assert.truthy(tostring(err):find(text, 1, true), tostring(err))
-end
-
-local function eventually(f)
-	for _ = 1, 1000 do
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
 end
 
 describe("require", function()

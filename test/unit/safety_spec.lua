@@ -1,20 +1,10 @@
 -- What a service can do wrong, and that the rest goes on: errors in every kind of callback,
 -- memory, endless loops, coroutines that never return, session numbers that wrap.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local core = require "skynet.core"
 require "skynet.manager"
-
-local function eventually(f)
-	for _ = 1, 3000 do
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
-end
 
 local function fails(f, ...)
 	local ok, err = pcall(f, ...)

@@ -1,5 +1,6 @@
 -- Services: starting, finding, ending; names; the debug protocol; services from functions.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 require "skynet.manager"
 
@@ -7,16 +8,6 @@ local function fails(text, f, ...)
 	local ok, err = pcall(f, ...)
 	assert.is_false(ok)
 	assert.truthy(tostring(err):find(text, 1, true), tostring(err))
-end
-
-local function eventually(f)
-	for _ = 1, 1000 do
-		if f() then
-			return true
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
 end
 
 describe("skynet.newservice", function()

@@ -1,5 +1,6 @@
 -- Shared documents: boxes, updates, life times; the core functions with hostile arguments.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local core = require "skynet.sharedata.core"
 local corelib = require "skynet.sharedata.corelib"
@@ -13,17 +14,6 @@ local function fails(text, f, ...)
 	local ok, err = pcall(f, ...)
 	assert.is_false(ok)
 	assert.equal(text, tostring(err):sub(-#text))
-end
-
-local function eventually(f)
-	for _ = 1, 3000 do
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
 end
 
 local function box_of(t)

@@ -1,5 +1,6 @@
 -- skynet.sharetable: what can be shared, reading, refusing writes, versions, update, many readers.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local sharetable = require "skynet.sharetable"
 local core = require "skynet.sharetable.core"
@@ -12,17 +13,6 @@ end
 
 local function run(addr, source, ...)
 	return skynet.call(addr, "lua", "run", source, ...)
-end
-
-local function eventually(f)
-	for _ = 1, 3000 do
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
 end
 
 local function info(key)

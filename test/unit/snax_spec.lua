@@ -1,5 +1,6 @@
 -- snax: interface files, objects, the service's life, hot fixes, the wire.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local snax = require "skynet.snax"
 local interface = require "snax.interface"
@@ -9,16 +10,6 @@ local function fails(text, f, ...)
 	local ok, err = pcall(f, ...)
 	assert.is_false(ok)
 	assert.truthy(tostring(err):find(text, 1, true), tostring(err))
-end
-
-local function eventually(f)
-	for _ = 1, 1000 do
-		if f() then
-			return true
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
 end
 
 local function listed(text)

@@ -1,5 +1,6 @@
 -- Channels against a server of the spec's own: both modes, loss, auth, backup, closing.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local socket = require "skynet.socket"
 local socketchannel = require "skynet.socketchannel"
@@ -39,16 +40,6 @@ end)
 
 local function read_line(sock)
 	return true, sock:readline()
-end
-
-local function eventually(f)
-	for _ = 1, 1000 do
-		if f() then
-			return
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
 end
 
 describe("socketchannel, order mode", function()

@@ -1,5 +1,6 @@
 -- The node's own services, command by command: launcher, service_mgr, service_provider.
 
+local eventually = require "eventually"
 local skynet = require "skynet"
 local service = require "skynet.service"
 require "skynet.manager"
@@ -8,17 +9,6 @@ local function fails(text, f, ...)
 	local ok, err = pcall(f, ...)
 	assert.is_false(ok)
 	assert.truthy(tostring(err):find(text, 1, true), tostring(err))
-end
-
-local function eventually(f)
-	for _ = 1, 1000 do
-		local v = f()
-		if v then
-			return v
-		end
-		skynet.sleep(1)
-	end
-	error "this never came true"
 end
 
 local function launcher(...)
