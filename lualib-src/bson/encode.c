@@ -1,23 +1,13 @@
 /*
  * Encoding: a Lua table becomes a BSON document.
- *
- * The bytes grow in a buffer on the C stack; what outgrows it moves to userdata, kept alive by a
- * stack slot, so that an error from anywhere (a metamethod of the user's, for instance) leaks
- * nothing, and a metamethod that encodes something itself disturbs nothing.
  */
 #include "bson.h"
+
+#include "../writer.h"
 
 #include <string.h>
 
 #define FIRST_BUFFER 4096
-
-struct writer {
-	lua_State *L;
-	uint8_t *buf;
-	size_t len;
-	size_t cap;
-	int slot; /* stack index of the userdata that `buf` is in */
-};
 
 static void put_table(struct writer *w, int index, bool top, int depth, size_t type_at);
 
@@ -26,28 +16,18 @@ static void put_table(struct writer *w, int index, bool top, int depth, size_t t
  */
 
 static void
-grow(struct writer *w, size_t need) {
-	if (need > BSON_MAX_SIZE - w->len)
-		luaL_error(w->L, "bson document is too large (>%d bytes)", BSON_MAX_SIZE);
-	size_t cap = w->cap * 2;
-	while (cap - w->len < need)
-		cap *= 2;
-	if (cap > BSON_MAX_SIZE)
-		cap = BSON_MAX_SIZE;
-	uint8_t *buf = lua_newuserdatauv(w->L, cap, 0);
-	memcpy(buf, w->buf, w->len);
-	lua_replace(w->L, w->slot);
-	w->buf = buf;
-	w->cap = cap;
+too_large(lua_State *L) {
+	luaL_error(L, "bson document is too large (>%d bytes)", BSON_MAX_SIZE);
 }
 
-static inline uint8_t *
-extend(struct writer *w, size_t n) {
-	if (w->cap - w->len < n)
-		grow(w, n);
-	uint8_t *p = w->buf + w->len;
-	w->len += n;
-	return p;
+static struct writer
+new_writer(lua_State *L, uint8_t *first, int slot) {
+	return (struct writer){.L = L,
+	                       .buf = first,
+	                       .cap = FIRST_BUFFER,
+	                       .max = BSON_MAX_SIZE,
+	                       .too_large = too_large,
+	                       .slot = slot};
 }
 
 static inline void
@@ -360,7 +340,7 @@ finish(struct writer *w) {
 int
 bson_lencode(lua_State *L) {
 	uint8_t first[FIRST_BUFFER];
-	struct writer w = {.L = L, .buf = first, .cap = sizeof(first), .slot = 2};
+	struct writer w = new_writer(L, first, 2);
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 2);
 	put_table(&w, 1, true, 0, 0);
@@ -383,13 +363,12 @@ order_key(lua_State *L, int i, size_t *len) {
 int
 bson_lencode_order(lua_State *L) {
 	uint8_t first[FIRST_BUFFER];
-	struct writer w = {.L = L, .buf = first, .cap = sizeof(first)};
 	int n = lua_gettop(L);
+	struct writer w = new_writer(L, first, n + 1);
 	if (n % 2 != 0)
 		return luaL_error(L, "Invalid ordered dict");
 	luaL_checkstack(L, 8, "bson.encode_order");
-	lua_pushnil(L);
-	w.slot = n + 1;
+	lua_pushnil(L); /* the writer's */
 	size_t begin = document_open(&w);
 	for (int i = 1; i < n; i += 2) {
 		size_t len;

@@ -1,14 +1,12 @@
 /*
  * Encoding: a Lua value, read field by field, becomes the bytes of a struct.
  *
- * The bytes grow in a buffer on the C stack; what outgrows it moves to userdata, kept alive by
- * a stack slot, so that an error from anywhere (a metamethod of the user's, for instance) leaks
- * nothing, and a metamethod that encodes something itself disturbs nothing.
- *
  * A struct's field words come before its data, and their number is known last: the encoder
  * leaves room for the most there can be, and closes the gap at the end.
  */
 #include "lsproto.h"
+
+#include "../writer.h"
 
 #include <math.h>
 #include <string.h>
@@ -16,14 +14,6 @@
 #define FIRST_BUFFER 4096
 /* of the buffer: with room for unused field words; the message is measured at the end */
 #define MAX_BUFFER (SPROTO_MAX_SIZE + 0x400000)
-
-struct writer {
-	lua_State *L;
-	uint8_t *buf;
-	size_t len;
-	size_t cap;
-	int slot; /* stack index of the userdata that `buf` is in */
-};
 
 static void encode_struct(struct writer *w, const struct sproto_type *t, int names, int index,
                           int depth);
@@ -35,32 +25,6 @@ static void encode_struct(struct writer *w, const struct sproto_type *t, int nam
 static void
 too_large(lua_State *L) {
 	luaL_error(L, "object is too large (>%d)", SPROTO_MAX_SIZE);
-}
-
-static void
-grow(struct writer *w, size_t need) {
-	if (need > MAX_BUFFER - w->len)
-		too_large(w->L);
-	size_t cap = w->cap * 2;
-	while (cap - w->len < need)
-		cap *= 2;
-	if (cap > MAX_BUFFER)
-		cap = MAX_BUFFER;
-	uint8_t *buf = lua_newuserdatauv(w->L, cap, 0);
-	memcpy(buf, w->buf, w->len);
-	lua_replace(w->L, w->slot);
-	w->buf = buf;
-	w->cap = cap;
-}
-
-/* Room for `n` more bytes, which count from now on. */
-static inline uint8_t *
-extend(struct writer *w, size_t n) {
-	if (w->cap - w->len < n)
-		grow(w, n);
-	uint8_t *p = w->buf + w->len;
-	w->len += n;
-	return p;
 }
 
 static inline void
@@ -444,7 +408,8 @@ encode_struct(struct writer *w, const struct sproto_type *t, int names, int inde
 void
 lsproto_encode(lua_State *L, const struct sproto_type *t, int names, int index) {
 	uint8_t first[FIRST_BUFFER];
-	struct writer w = {.L = L, .buf = first, .cap = sizeof(first)};
+	struct writer w = {
+		.L = L, .buf = first, .cap = sizeof(first), .max = MAX_BUFFER, .too_large = too_large};
 	luaL_checkstack(L, 4, "sproto.encode");
 	lua_pushnil(L);
 	w.slot = lua_gettop(L);
