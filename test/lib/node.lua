@@ -125,6 +125,16 @@ function node:resident()
 	return tonumber(status:match "VmRSS:%s+(%d+)"), tonumber(status:match "VmHWM:%s+(%d+)")
 end
 
+--- How many descriptors it has open.
+function node:descriptors()
+	local open = 0
+	local list <close> = assert(io.popen(("ls /proc/%d/fd"):format(self.pid)))
+	for _ in list:lines() do
+		open = open + 1
+	end
+	return open
+end
+
 -- Does every thread of the process stand still?
 local function stopped(pid)
 	local list <close> = assert(io.popen(("cat /proc/%d/task/*/stat"):format(pid)))

@@ -3,7 +3,7 @@
 
 local skynet = require "skynet"
 local cluster = require "skynet.cluster"
-local socket = require "skynet.socket"
+local take_orders = require "take_orders"
 require "skynet.manager"
 
 local function show(...)
@@ -92,23 +92,7 @@ skynet.start(function()
 	cluster.register("echo", echo)
 	local _, port = cluster.open(0)
 	show("port", port)
-	skynet.fork(function()
-		local stdin = socket.stdin()
-		while true do
-			local line = socket.readline(stdin)
-			if not line then
-				return
-			end
-			local words = {}
-			for word in line:gmatch "%S+" do
-				words[#words + 1] = word
-			end
-			skynet.fork(function()
-				local ok, err = pcall(orders[words[1]], table.unpack(words, 2))
-				if not ok then
-					show("error", err)
-				end
-			end)
-		end
+	skynet.fork(take_orders, orders, function(_, err)
+		show("error", err)
 	end)
 end)

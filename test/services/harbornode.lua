@@ -6,7 +6,7 @@
 local skynet = require "skynet"
 local harbor = require "skynet.harbor"
 local snax = require "skynet.snax"
-local socket = require "skynet.socket"
+local take_orders = require "take_orders"
 require "skynet.manager"
 
 local name = ...
@@ -163,26 +163,6 @@ function order.kill()
 	show("killed", victim)
 end
 
-local function take_orders()
-	local stdin = socket.stdin()
-	while true do
-		local line = socket.readline(stdin)
-		if not line then
-			return
-		end
-		local words = {}
-		for word in line:gmatch "%S+" do
-			words[#words + 1] = word
-		end
-		skynet.fork(function()
-			local ok, err = pcall(order[words[1]], table.unpack(words, 2))
-			if not ok then
-				show("error", words[1], err)
-			end
-		end)
-	end
-end
-
 skynet.start(function()
 	skynet.dispatch("lua", function(_, _, cmd, ...)
 		command[cmd](...)
@@ -191,5 +171,7 @@ skynet.start(function()
 		skynet.register(name)
 	end
 	show("node is ready", skynet.self())
-	skynet.fork(take_orders)
+	skynet.fork(take_orders, order, function(what, err)
+		show("error", what, err)
+	end)
 end)

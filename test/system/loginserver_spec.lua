@@ -173,14 +173,7 @@ describe("snax.loginserver", function()
 	end)
 
 	it("gives up on half handshakes, and keeps no descriptor of them", function()
-		local function descriptors()
-			local count = 0
-			for _ in io.popen("ls /proc/" .. n.pid .. "/fd"):lines() do
-				count = count + 1
-			end
-			return count
-		end
-		local before = descriptors()
+		local before = n:descriptors()
 		local all = {}
 		for i = 1, 200 do
 			all[i] = connect()
@@ -209,7 +202,7 @@ describe("snax.loginserver", function()
 		end
 		node.eventually(function()
 			n:pump(0)
-			return descriptors() <= before
+			return n:descriptors() <= before
 		end)
 		n:expect "auth failed: socket %(fd = %d+%) closed"
 		assert.truthy(login "hello@sample:password":find "^200 ")

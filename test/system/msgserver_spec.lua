@@ -198,15 +198,8 @@ describe("snax.msgserver", function()
 	end)
 
 	it("keeps no descriptor of who leaves or waits before the handshake", function()
-		local function descriptors()
-			local count = 0
-			for _ in io.popen("ls /proc/" .. n.pid .. "/fd"):lines() do
-				count = count + 1
-			end
-			return count
-		end
 		local c = connect()
-		local before = descriptors()
+		local before = n:descriptors()
 		local all = {}
 		for i = 1, 300 do
 			all[i] = framed.connect(n.port)
@@ -223,7 +216,7 @@ describe("snax.msgserver", function()
 			end
 		end
 		node.eventually(function()
-			return descriptors() <= before
+			return n:descriptors() <= before
 		end)
 		assert.same({ true, 1, "x" }, { ask(c, 1, "x") })
 	end)
