@@ -67,15 +67,19 @@ lua_pushword(lua_State *L, const char *s, size_t len) {
 	}
 	unsigned at =
 		(unsigned)len * 11 + (lu_byte)s[0] + (lu_byte)s[len - 1] * 5 + (lu_byte)s[len / 2] * 3;
-	TString **known = &G(L)->strcache[at % STRCACHE_N][STRCACHE_M - 1];
-	TString *ts = *known;
-	if (ts->tt == LUA_VSHRSTR && ts->shrlen == len && memcmp(getshrstr(ts), s, len) == 0) {
-		setsvalue2s(L, L->top.p, ts);
-		api_incr_top(L);
-	} else {
-		lua_pushlstring(L, s, len);
-		if (memchr(s, 0, len) == NULL)
-			*known = tsvalue(s2v(L->top.p - 1));
+	TString **known = G(L)->strcache[at % STRCACHE_N];
+	for (int i = 0; i < STRCACHE_M; i++) {
+		TString *ts = known[i];
+		if (ts->tt == LUA_VSHRSTR && ts->shrlen == len && memcmp(getshrstr(ts), s, len) == 0) {
+			setsvalue2s(L, L->top.p, ts);
+			api_incr_top(L);
+			return;
+		}
+	}
+	lua_pushlstring(L, s, len);
+	if (memchr(s, 0, len) == NULL) {
+		memmove(known + 1, known, (STRCACHE_M - 1) * sizeof(*known));
+		known[0] = tsvalue(s2v(L->top.p - 1));
 	}
 }
 
