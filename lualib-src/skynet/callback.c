@@ -186,6 +186,16 @@ ldispatch(lua_State *L) {
 }
 
 /*
+ * Every message looks its protocol up by id: have the usual ones in the table's array part, and room
+ * for names, so that it stays like this when a service registers some more.
+ */
+static void
+index_protocols(lua_State *L, Table *proto) {
+	if (proto->alimit < PTYPE_RESERVED_SNAX)
+		luaH_resize(L, proto, PTYPE_RESERVED_SNAX, isdummy(proto) ? 8 : (unsigned)sizenode(proto));
+}
+
+/*
  * setup{ proto=, skynet=, dispatch=, raw=, error=, unknown_request=, unknown_response= }: which
  * Lua values the dispatcher works with. Fields that are absent keep their value.
  */
@@ -217,6 +227,7 @@ lsetup(lua_State *L) {
 	}
 	vm_push(L, vm, REF_PROTO);
 	vm->proto = lua_topointer(L, -1);
+	index_protocols(L, (Table *)vm->proto);
 	return 0;
 }
 

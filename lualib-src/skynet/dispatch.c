@@ -530,15 +530,13 @@ source_died(struct vm *vm, uint32_t source) {
 }
 
 /* Everything that became ready while a coroutine ran. */
-static void
+static inline void
 run_woken(lua_State *L, struct vm *vm) {
-	for (;;) {
+	while (vm->wake_head < vm->wake_tail || vm->failed_head < vm->failed_tail) {
 		if (vm->wake_head < vm->wake_tail)
 			wake_next(L, vm);
-		else if (vm->failed_head < vm->failed_tail)
-			fail_next(L, vm);
 		else
-			return;
+			fail_next(L, vm);
 	}
 }
 
