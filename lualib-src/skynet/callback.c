@@ -186,13 +186,14 @@ ldispatch(lua_State *L) {
 }
 
 /*
- * Every message looks its protocol up by id: have the usual ones in the table's array part, and room
- * for names, so that it stays like this when a service registers some more.
+ * Every message looks its protocol up by id: have the usual ones in the table's array part, and
+ * room for names, so that it stays like this when a service registers some more.
  */
 static void
 index_protocols(lua_State *L, Table *proto) {
 	if (proto->alimit < PTYPE_RESERVED_SNAX)
-		luaH_resize(L, proto, PTYPE_RESERVED_SNAX, isdummy(proto) ? 8 : (unsigned)sizenode(proto));
+		luaH_resize(L, proto, PTYPE_RESERVED_SNAX,
+		            isdummy(proto) ? 8 : (unsigned)sizenode(proto));
 }
 
 /*
