@@ -5,7 +5,7 @@ local node = require "node"
 describe("the bench driver", function()
 	it("measures, and writes the table down", function()
 		local out = node.file "table"
-		local run = node.spawn { "env", "BENCH_SCALE=0.001", "RUNS=2", "OUT=" .. out,
+		local run = node.spawn { "env", "BENCH_SCALE=0.001", "RUNS=2", "TABLE=" .. out,
 			"test/bench/run", "call", "timer" }
 		assert.equal(0, run:exit_code())
 		assert.truthy(run.text:find "call +[%d.]+ ?[kM]? /s +>= 900.0 k +%a+\n")

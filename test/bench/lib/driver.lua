@@ -25,8 +25,8 @@ local runs = tonumber(os.getenv "RUNS") or 3
 local peer = os.getenv "PEER"
 local budget = dofile "test/bench/lib/budget.lua"
 local failures = 0
--- OUT=file: the same for programs; tab-separated, one line a metric
-local out = os.getenv "OUT" and assert(io.open(os.getenv "OUT", "w"))
+-- TABLE=file: the same for programs; tab-separated, one line a metric
+local out = os.getenv "TABLE" and assert(io.open(os.getenv "TABLE", "w"))
 
 local function pwd()
 	local p = assert(io.popen "pwd")
