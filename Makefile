@@ -137,8 +137,16 @@ PRODUCTS := $(SKYNET_BUILD_PATH)/skynet $(CSERVICES:%=$(CSERVICE_PATH)/%.so) \
 	install uninstall clean distclean cleanall format lint publish bench-tools update3rd FORCE
 .DELETE_ON_ERROR:
 
-all: $(if $(filter 1,$(PGO)),$(PROFILE)/trained) publish
-$(PROFILE)/trained:
+ifeq ($(PGO),1)
+# not before the training, which uses the same folder
+all: $(PROFILE)/trained
+	$(MAKE) publish
+else
+all: publish
+endif
+# what was counted is of use only for the very sources
+$(PROFILE)/trained: $(foreach d,skynet-src service-src service-src/* lualib-src lualib-src/*,$(wildcard $(d)/*.[ch])) \
+		$(wildcard 3rd/lua/*.c) 3rd/lua/lshare.h 3rd/lua/lview.h 3rd/lua/skynet.patch
 	rm -rf $(OUT) $(PROFILE)
 	$(MAKE) PGO=generate publish bench-tools
 	BENCH_SCALE=0.1 RUNS=1 ./test/bench/run $(TRAINING)
