@@ -57,21 +57,21 @@ poll_wait(int poller, struct poll_event *out, int max, int64_t timeout_ns) {
 }
 
 int
-poll_waker(void) {
-	return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+poll_waker(int poller, uint32_t id) {
+	int waker = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	/* edge-triggered: each signal is an event, and the counter needn't be read */
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u32 = id};
+	if (waker >= 0 && epoll_ctl(poller, EPOLL_CTL_ADD, waker, &e) != 0) {
+		close(waker);
+		return -1;
+	}
+	return waker;
 }
 
 void
 poll_signal(int waker) {
 	uint64_t one = 1;
-	/* a full counter is signalled already */
+	/* a full counter has been signalled for ages */
 	ssize_t n = write(waker, &one, sizeof(one));
 	(void)n;
-}
-
-void
-poll_drain(int waker) {
-	uint64_t count;
-	ssize_t n = read(waker, &count, sizeof(count));
-	(void)n; /* nothing to drain is fine, too */
 }

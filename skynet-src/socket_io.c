@@ -739,11 +739,7 @@ io_wait(int index, int64_t timeout_ns) {
 		return 0;
 	epoch_enter();
 	for (int i = 0; i < n; i++) {
-		if (e[i].id == WAKE_ID) {
-			poll_drain(E.waker[index]);
-			continue;
-		}
-		struct sock *s = table_get((int)e[i].id);
+		struct sock *s = e[i].id == WAKE_ID ? NULL : table_get((int)e[i].id);
 		if (s == NULL)
 			continue;
 		handle(s, &e[i]);
@@ -763,9 +759,8 @@ io_init(int pollers) {
 	E.pollers = pollers;
 	for (int i = 0; i < pollers; i++) {
 		E.poller[i] = poll_create();
-		E.waker[i] = poll_waker();
-		if (E.poller[i] < 0 || E.waker[i] < 0 ||
-		    poll_add(E.poller[i], E.waker[i], WAKE_ID, true, false) != 0) {
+		E.waker[i] = poll_waker(E.poller[i], WAKE_ID);
+		if (E.poller[i] < 0 || E.waker[i] < 0) {
 			fprintf(stderr, "socket-server error: create event pool failed: %s\n",
 			        strerror(errno));
 			return -1;

@@ -25,9 +25,8 @@ void poll_remove(int poller, int fd);
 /* Wait up to timeout_ns (< 0: no limit); the number of events. */
 int poll_wait(int poller, struct poll_event *e, int max, int64_t timeout_ns);
 
-/* A descriptor that becomes readable when signalled, for waking a poller. */
-int poll_waker(void);
+/* A descriptor for waking the poller, which then reports `id`; -1 with errno. */
+int poll_waker(int poller, uint32_t id);
 void poll_signal(int waker);
-void poll_drain(int waker);
 
 #endif
