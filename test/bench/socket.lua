@@ -1,5 +1,5 @@
---- Echo servers under load from another process: on skynet.socket, and behind a gate; and what a
---- connection costs that does nothing.
+--- Echo servers under load from another process: on skynet.socket, behind a gate and, beside them, a
+--- bare loop of system calls; and what a connection costs that does nothing.
 -- workers: 3 (one is blocked by the load's command)
 local skynet = require "skynet"
 local socket = require "skynet.socket"
@@ -50,7 +50,8 @@ end
 
 local client
 
-local function load_on(name, port, conns, size, framing)
+-- `elsewhere`: the server is another process, whose CPU time isn't known here.
+local function load_on(name, port, conns, size, framing, elsewhere)
 	local command = skynet.getenv "bench_dir" .. "/lib/echo_client"
 	local seconds = math.max(0.3, 3 * (tonumber(os.getenv "BENCH_SCALE") or 1))
 	local cpu = os.clock()
@@ -63,7 +64,9 @@ local function load_on(name, port, conns, size, framing)
 	bench.report(metric, tonumber(rate), "/s")
 	bench.report(metric .. " p50", tonumber(p50), "us")
 	bench.report(metric .. " p99", tonumber(p99), "us")
-	bench.report(metric .. " cpu", cpu / (rate * seconds) * 1e6, "us")
+	if not elsewhere then
+		bench.report(metric .. " cpu", cpu / (rate * seconds) * 1e6, "us")
+	end
 	if conns == 5000 then
 		bench.report("accept", tonumber(opened), "/s")
 	end
@@ -72,6 +75,12 @@ end
 local function resident_kb()
 	local f <close> = assert(io.open "/proc/self/status")
 	return tonumber(f:read("a"):match "VmRSS:%s+(%d+)")
+end
+
+local function bare_loop(conns)
+	local p = assert(io.popen(skynet.getenv "bench_dir" .. "/lib/echo_loop"))
+	load_on("bare loop", assert(p:read "n", "the loop failed"), conns, 16, "raw", true)
+	assert(p:close())
 end
 
 -- Memory of the whole process, shared out. `open()` says how many connections the server has.
@@ -114,6 +123,8 @@ bench.main(function()
 	for _, conns in ipairs { 1, 100, 1000, 5000, 10000 } do
 		load_on("socket", port, conns, 16, "raw")
 	end
+	bare_loop(1)
+	bare_loop(100)
 	local agents = skynet.newservice(SERVICE_NAME, "agents")
 	local gate = skynet.newservice "gate"
 	skynet.call(agents, "lua", "start", gate)
