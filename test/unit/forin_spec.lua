@@ -1,5 +1,7 @@
 -- Loops over tables, which the VM runs without calling their iterator: like loops that call it.
 
+local sharetable = require "skynet.sharetable"
+
 -- The same iterators, called.
 local function called_next(t, k)
 	return next(t, k)
@@ -110,6 +112,25 @@ describe("a loop", function()
 		end
 		assert.equal(100, n)
 		assert.is_nil(next(t))
+	end)
+
+	it("reads shared tables", function()
+		local list, record = {}, {}
+		for i = 1, 50 do
+			list[i], record["key" .. i] = i * 2, i
+		end
+		sharetable.loadtable("forin", { list = list, record = record })
+		local shared = sharetable.query "forin"
+		local seen = {}
+		for i, v in ipairs(shared.list) do
+			seen[i] = v
+		end
+		assert.same(list, seen)
+		seen = {}
+		for k, v in pairs(shared.record) do
+			seen[k] = v
+		end
+		assert.same(record, seen)
 	end)
 
 	it("asks metamethods", function()
