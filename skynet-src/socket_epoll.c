@@ -62,7 +62,9 @@ poll_waker(int poller, uint32_t id) {
 	/* edge-triggered: each signal is an event, and the counter needn't be read */
 	struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u32 = id};
 	if (waker >= 0 && epoll_ctl(poller, EPOLL_CTL_ADD, waker, &e) != 0) {
+		int error = errno;
 		close(waker);
+		errno = error;
 		return -1;
 	}
 	return waker;

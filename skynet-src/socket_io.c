@@ -759,7 +759,7 @@ io_init(int pollers) {
 	E.pollers = pollers;
 	for (int i = 0; i < pollers; i++) {
 		E.poller[i] = poll_create();
-		E.waker[i] = poll_waker(E.poller[i], WAKE_ID);
+		E.waker[i] = E.poller[i] < 0 ? -1 : poll_waker(E.poller[i], WAKE_ID);
 		if (E.poller[i] < 0 || E.waker[i] < 0) {
 			fprintf(stderr, "socket-server error: create event pool failed: %s\n",
 			        strerror(errno));
