@@ -133,6 +133,7 @@ on_alarm(int sig) {
 static bool
 stops(const char *endless) {
 	lua_State *L = signalled = luaL_newstate();
+	luaL_openlibs(L);
 	struct itimerval soon = {.it_value.tv_usec = 20000};
 	struct sigaction sa = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
 	bool good = luaL_loadstring(L, endless) == LUA_OK && sigaction(SIGALRM, &sa, NULL) == 0 &&
@@ -152,6 +153,8 @@ test_signals(void) {
 		"::again:: goto again",
 		"local function f() return f() end f()",
 		"local i = 0 while i < 1 << 60 do i = i + 1 end",
+		"local t = { 1 } for i in ipairs(t) do t[i], t[i + 1] = nil, 1 end",
+		"local t = { 1 } while true do for _ in pairs(t) do end end",
 	};
 	bool good = true;
 	for (size_t i = 0; i < sizeof(endless) / sizeof(endless[0]); i++) {
