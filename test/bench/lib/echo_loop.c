@@ -2,7 +2,7 @@
  * The least an echo server can be: one thread, epoll_wait, read, write. What the system itself
  * takes for an echo.
  *
- * Prints its port, and ends when its last connection has been closed.
+ * Prints its port, and ends when its last connection has been closed, or after a minute.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -50,20 +50,22 @@ main(void) {
 	poller = epoll_create1(0);
 	int server = listener();
 	watch(server);
-	int open = 0;
-	do {
+	alarm(60); /* nobody came */
+	int met = 0, open = 0;
+	while (met == 0 || open > 0) {
 		struct epoll_event e[256];
 		int n = epoll_wait(poller, e, 256, -1);
 		for (int i = 0; i < n; i++) {
 			int fd = e[i].data.fd;
 			if (fd == server) {
 				watch(accept(fd, NULL, NULL));
+				met++;
 				open++;
 			} else if (!echo(fd)) {
 				close(fd);
 				open--;
 			}
 		}
-	} while (open > 0);
+	}
 	return 0;
 }
