@@ -1,17 +1,12 @@
 --- Carry out the orders that come on standard input, a line each: a name, then words. Each in a
 --- coroutine of its own, until the input ends.
 local skynet = require "skynet"
-local socket = require "skynet.socket"
+local each_line = require "each_line"
 
 ---@param orders table<string, function>
 ---@param failed fun(name: string, err: any)
 return function(orders, failed)
-	local stdin = socket.stdin()
-	while true do
-		local line = socket.readline(stdin)
-		if not line then
-			return
-		end
+	each_line(function(line)
 		local words = {}
 		for word in line:gmatch "%S+" do
 			words[#words + 1] = word
@@ -22,5 +17,5 @@ return function(orders, failed)
 				failed(words[1], err)
 			end
 		end)
-	end
+	end)
 end

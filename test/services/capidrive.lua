@@ -4,7 +4,7 @@
 
 local core = require "skynet.core"
 local skynet = require "skynet"
-local socket = require "skynet.socket"
+local each_line = require "each_line"
 require "skynet.manager"
 
 skynet.register_protocol {
@@ -45,27 +45,20 @@ end
 
 skynet.start(function()
 	capi = assert(skynet.launch("capi", parameter))
-	skynet.fork(function()
-		local stdin = socket.stdin()
-		while true do
-			local line = socket.readline(stdin)
-			if not line then
-				return
-			end
-			local words = {}
-			for word in (line .. "\t"):gmatch "(.-)\t" do
-				words[#words + 1] = word
-			end
-			local tag, name = words[1], words[2]
-			local result
-			if orders[name] then
-				result = orders[name](table.unpack(words, 3))
-			else
-				result = skynet.call(capi, "text", table.unpack(words, 2))
-			end
-			-- by way of the logger, so that lines of other services come before or behind
-			skynet.error(("=%s [%s]"):format(tag, result))
+	skynet.fork(each_line, function(line)
+		local words = {}
+		for word in (line .. "\t"):gmatch "(.-)\t" do
+			words[#words + 1] = word
 		end
+		local tag, name = words[1], words[2]
+		local result
+		if orders[name] then
+			result = orders[name](table.unpack(words, 3))
+		else
+			result = skynet.call(capi, "text", table.unpack(words, 2))
+		end
+		-- by way of the logger, so that lines of other services come before or behind
+		skynet.error(("=%s [%s]"):format(tag, result))
 	end)
 	skynet.error "ready for orders"
 end)

@@ -1,7 +1,7 @@
 --- Logs what its arguments say: `levels`, `flood n`, `each` line of standard input, `last`.
 
 local skynet = require "skynet"
-local socket = require "skynet.socket"
+local each_line = require "each_line"
 local log = require "skynet.log"
 require "skynet.manager"
 
@@ -39,14 +39,8 @@ function orders.last()
 end
 
 function orders.each()
-	local stdin = socket.stdin()
-	while true do
-		local line = socket.readline(stdin)
-		if not line then
-			return skynet.abort()
-		end
-		skynet.error(line)
-	end
+	each_line(skynet.error)
+	skynet.abort()
 end
 
 skynet.start(function()
