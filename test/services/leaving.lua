@@ -1,5 +1,6 @@
 -- A crowd comes and leaves; after that the node has nothing to do.
 local skynet = require "skynet"
+local memory = require "skynet.memory"
 
 if (...) == "one" then
 	skynet.start(function()
@@ -19,5 +20,5 @@ skynet.start(function()
 	while skynet.call(".launcher", "lua", "LIST")[skynet.address(all[#all])] do
 		skynet.sleep(1)
 	end
-	print "all have left"
+	print("all have left", memory.total() > 0 and "jemalloc" or "another allocator")
 end)
