@@ -19,8 +19,8 @@
 LUAI_FUNC int luaB_next(lua_State *L);
 LUAI_FUNC int luaB_ipairsaux(lua_State *L);
 
-/* Where the key's successor is looked for: first in the array part, then among the nodes; -1:
- * unclear. */
+/* Where to look for what comes after the key, in the array part and then the nodes; -1: unclear.
+ */
 static l_mem
 position(Table *t, const TValue *key, unsigned asize) {
 	if (ttisnil(key))
@@ -77,8 +77,7 @@ step_ipairs(lua_State *L, Table *t, StkId ra) {
 	return 1;
 }
 
-/* The step of the loop whose state is at ra. 0: it's for the iterator itself, nothing was done.
- */
+/* The step of the loop at ra. 0: nothing was done, the iterator is to be called. */
 int
 luaV_forin(lua_State *L, StkId ra) {
 	if (!ttislcf(s2v(ra)) || !ttisanytable(s2v(ra + 1)))
