@@ -19,8 +19,7 @@
 LUAI_FUNC int luaB_next(lua_State *L);
 LUAI_FUNC int luaB_ipairsaux(lua_State *L);
 
-/* Where to look for what comes after the key, in the array part and then the nodes; -1: unclear.
- */
+/* Where to look for what follows the key: the array part, then the nodes; -1: unclear. */
 static l_mem
 position(Table *t, const TValue *key, unsigned asize) {
 	if (ttisnil(key))
